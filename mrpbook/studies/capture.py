@@ -1,0 +1,95 @@
+"""One draw of pretraining: capture and fusion."""
+import torch
+
+from ..data import MultiView
+from ..network import SmoothedReLU, initial_kernels
+from ..objectives import NormalisedTeacher, PlainDecoder, RescaledTeacher
+from ..pretrain import pretrain, pretrain_along_arcs, pretrain_each
+from ..semantics import captured_semantics, first_time, holding
+
+OBJECTIVES = {"normalised": NormalisedTeacher, "rescaled": RescaledTeacher, "plain": PlainDecoder}
+
+
+def setting(seed: int, noise: float, K: int, N: int = 300, mu: float = 0.1, **model):
+    """(model, act, V, samples, initial kernels) of one draw: everything keyed by the seed."""
+    m = MultiView(noise=noise, **model)
+    return m, SmoothedReLU(), m.semantics(seed), m.sample(N, seed, "pretrain", mu=mu), initial_kernels(K, m.d, seed)
+
+
+def shares(held) -> dict:
+    """Per state: share of kernels captured, of semantics captured, and of captured kernels single and one-class."""
+    count = held.captured.sum(-1)
+    safe = count.clamp_min(1)
+    return {"captured": held.captured.float().mean(-1), "semantics": held.semantics.float().mean(-1), "count": count,
+            "single": held.single.sum(-1) / safe, "one_class": held.one_class.sum(-1) / safe}
+
+
+def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps: int = 300, patience: int = 1200,
+         mask: str = "bernoulli") -> dict:
+    """Pretraining with the normalised teacher in common time, and what its kernels hold on the way.
+
+    Returns `shares` at common times 0, 10, ..., steps; T, the first of them at which all semantics are captured (inf if
+    none), and the counts at T (at the end if there is no T): count (captured), single, one_class; `kernels`, the network
+    at the end [K, d]. With patience > 0, kernels not captured by then are followed on their own for that many further
+    steps, and each kernel is read where it first captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end`
+    (how many captured) and `predicted` (of those, winner = largest initial overlap).
+    """
+    m, act, V, S, w0 = setting(seed, noise, K)
+    objective = NormalisedTeacher(theta, mask)
+    path = pretrain(objective, S.X, w0, act, steps=steps, snapshots=10)
+    held = holding(path.kernels, V, m, act)
+    every, T = shares(held), first_time(held.semantics.all(-1), path.times)
+    row = int((path.times == T).nonzero()[0]) if T < torch.inf else -1
+    out = every | {"times": path.times, "T": T, "kernels": path.last, "count_T": held.captured[row].sum(),
+                   "single_T": held.single[row].sum(), "one_class_T": held.one_class[row].sum()}
+    if patience:
+        first = held.captured.int().argmax(0)
+        pick = torch.arange(K)
+        at_capture = path.kernels[first, pick]
+        rest = (~held.captured.any(0)).nonzero()[:, 0]
+        at_capture[rest] = pretrain_each(objective, S.X, path.last[rest], act, steps=patience, check_every=25,
+                                         settled=lambda w: holding(w, V, m, act).captured)
+        end = holding(at_capture, V, m, act)
+        winner = torch.where(end.captured, end.winner, -1)
+        out |= {"at_capture": at_capture, "winner": winner, "count_end": end.captured.sum(),
+                "predicted": (end.captured & (winner == (w0 @ V.T).argmax(1))).sum()}
+    return out
+
+
+def arcs(seed: int, noise: float = 0.1, theta: float = 0.75, K: int = 100, objective: str = "rescaled", steps: int = 200,
+         grid: int = 60, C_p: int = 4, **parameters) -> dict:
+    """A kernel-wise objective along equal arc length, and the same paths at common times.
+
+    Returns shares along the arc (`arc_*` [steps + 1]: rows are not network states) and at `grid` common times spaced
+    evenly in the logarithm between the first and the last capture (`common_*` [grid], `times`); `capture_spread`: ratio
+    of the 95 % to the 5 % quantile of capture times; `gap`: median of (fusion time - capture time) / capture time.
+    """
+    m, act, V, S, w0 = setting(seed, noise, K, C_p=C_p)
+    path = pretrain_along_arcs(OBJECTIVES[objective](theta, **parameters), S.X, w0, act, steps=steps)
+    along = holding(path.kernels, V, m, act)
+    captured = _first_along(along.captured, path.times)
+    fused = _first_along(along.captured & ~along.single, path.times)
+    finite = captured[captured.isfinite()]
+    out = {f"arc_{name}": value for name, value in shares(along).items()}
+    if len(finite) < 2:
+        return out | {"capture_spread": torch.nan, "gap": torch.nan}
+    times = torch.logspace(float(finite.min().log10()), float(finite.max().log10()), grid, dtype=torch.float64)
+    common = holding(path.at_common_time(times).kernels, V, m, act)
+    both = captured.isfinite() & fused.isfinite()
+    return out | {f"common_{name}": value for name, value in shares(common).items()} | {
+        "times": times, "capture_spread": finite.quantile(0.95) / finite.quantile(0.05),
+        "gap": ((fused - captured) / captured)[both].median() if both.any() else torch.inf,
+        "reached": path.reached(times)}
+
+
+def _first_along(event, times):
+    """Common time at which an event [S, K] first holds on each kernel's own path; inf where it never does."""
+    first = times.gather(0, event.int().argmax(0)[None])[0]
+    return torch.where(event.any(0), first, torch.inf)
+
+
+def captured_in_subsets(winner, K: int, n: int):
+    """Captured share of n semantics in each disjoint subset of K kernels of a pool [pool // K]."""
+    winner = torch.as_tensor(winner)
+    subsets = winner[: len(winner) // K * K].view(-1, K)
+    return captured_semantics(subsets.clamp_min(0), subsets >= 0, n).float().mean(-1)

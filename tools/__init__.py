@@ -1,0 +1,1 @@
+"""How the book is made: notebooks are executed, woven with their prose, judged and built into a site."""
