@@ -71,7 +71,7 @@ def load_claims(path):
         check(isinstance(entry, dict), "entry", entry, "a mapping")
         name = entry.get("id", name)
         check(set(entry) == set(names), "set of fields", list(entry), f"exactly {', '.join(names)}")
-        check(re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(name)), "id", name, "small letters, digits, . and -")
+        check(re.fullmatch(r"[a-z0-9][A-Za-z0-9.-]*", str(name)), "id", name, "letters, digits, . and -, starting small")
         check(name not in claims, "id", name, "an id that no other claim has")
         for field in ("page", "statement", "source", "statistic", "control"):
             check(isinstance(entry[field], str) and entry[field].strip(), field, entry[field], "text")

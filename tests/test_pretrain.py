@@ -104,17 +104,16 @@ def test_the_rate_is_a_unit_of_time(data, kernels):
 def test_paths_along_arcs_pass_where_plain_descent_is_at_the_recovered_time(objective):
     X = MultiView(k=2, d=5, P=8, C_p=2, s=0.5, noise=0.0).sample(30, 1).X.double()
     w0 = initial_kernels(3, 5, 0, sigma_0=1.0).double()
-    plain = pretrain(objective, X, w0, lr=0.005, steps=1200, snapshots=300)
-    arcs = pretrain_along_arcs(objective, X, w0, length=0.001, steps=1500)
-    assert (arcs.times.diff(dim=0) > 0).all()
-    assert arcs.reached(plain.times).min() == 1
-    found = arcs.at_common_time(plain.times)
+    plain = pretrain(objective, X, w0, lr=0.02, steps=150, snapshots=50)
     moved = (plain.kernels[1:] - w0).norm(dim=-1)
-    assert moved.min() > 0.01
-    assert ((found.kernels[1:] - plain.kernels[1:]).norm(dim=-1) / moved).max() < 0.03
-    coarse = pretrain_along_arcs(objective, X, w0, length=0.02, steps=75).at_common_time(plain.times)
-    error = [(p.kernels - plain.kernels).norm(dim=-1).max() for p in (found, coarse)]
-    assert error[0] < error[1]  # first order in the length of a step
+
+    def error(length, steps):
+        arcs = pretrain_along_arcs(objective, X, w0, length=length, steps=steps)
+        assert (arcs.times.diff(dim=0) > 0).all() and arcs.reached(plain.times).min() == 1
+        return ((arcs.at_common_time(plain.times).kernels - plain.kernels)[1:].norm(dim=-1) / moved).max()
+
+    assert moved.min() > 0.01 and error(0.004, 300) < 0.03
+    assert error(0.004, 300) < error(0.08, 15) / 3  # first order in the length of a step
 
 
 def test_steps_along_an_arc_have_the_same_relative_length(data, kernels):
@@ -197,8 +196,10 @@ class Short:
 
 @pytest.mark.parametrize("change, message", [
     ({"lr": 0.0}, "lr = 0.0"), ({"steps": 0}, "steps = 0"), ({"snapshots": 0}, "snapshots = 0"),
+    ({"w0": torch.zeros(4, 11)}, r"X \(60, 16, 12\) and w0 \(4, 11\): expected \[N, P, d\] and \[K, d\] with the same d"),
+    ({"w0": torch.zeros(12)}, r"w0 \(12,\)"),
     ({"objective": Short()}, r"descent of Short has shape \(1, 12\): expected \(50, 12\)")])
-def test_a_run_without_rate_steps_or_direction_is_refused(change, message, data, kernels):
+def test_a_run_without_rate_steps_shape_or_direction_is_refused(change, message, data, kernels, unchecked):
     with pytest.raises(ValueError, match=message):
         pretrain(**({"objective": PlainDecoder(), "X": data, "w0": kernels} | change))
 

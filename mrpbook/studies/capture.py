@@ -93,3 +93,28 @@ def captured_in_subsets(winner, K: int, n: int):
     winner = torch.as_tensor(winner)
     subsets = winner[: len(winner) // K * K].view(-1, K)
     return captured_semantics(subsets.clamp_min(0), subsets >= 0, n).float().mean(-1)
+
+
+def head_start(seed: int, winner, edges=(0.4, 0.6, 0.7, 0.8, 0.9, 1.0)) -> dict:
+    """Did the largest initial overlap win, by how close the second was to it at the start.
+
+    winner: [K] as `race` returns it for this seed. Bin j holds the captured kernels whose second-largest initial overlap
+    is a share in (edges[j], edges[j + 1]] of the largest: `kernels` in it, and how many of them were `won` by the largest.
+    """
+    winner = torch.as_tensor(winner)
+    m, *_, w0 = setting(seed, 0.0, len(winner), N=1)  # semantics and initial kernels do not depend on noise
+    top, index = (w0 @ m.semantics(seed).T).topk(2, dim=1)
+    bins = torch.bucketize(top[:, 1] / top[:, 0], torch.tensor(edges)) - 1
+    held = (winner >= 0) & (bins >= 0) & (bins < len(edges) - 1)
+    won = held & (winner == index[:, 0])
+    return {name: torch.bincount(bins[mask], minlength=len(edges) - 1) for name, mask in (("kernels", held), ("won", won))}
+
+
+def fusion_times(single, count, times, share: float = 0.05):
+    """First time at which at least `share` of the captured kernels are no longer single, per draw, cut at the last time.
+
+    single, count: [draws, T], times: [T], as `shares` returns them for every draw; returns [draws].
+    """
+    single, count, times = map(torch.as_tensor, (single, count, times))
+    fused = (count > 0) & (single <= 1 - share)
+    return torch.where(fused.any(1), times[fused.int().argmax(1)], times[-1])

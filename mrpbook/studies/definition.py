@@ -101,7 +101,7 @@ def check(seed: int, N: int = 500, mu: float = 0.5, overlap: bool = False, **mod
 
 
 def misread(S: Sample, m: MultiView, view: int = 0) -> Tensor:
-    """Whether a reader of `view` of every class, who sees strengths exactly and picks the largest, errs [N]. Ties are errors."""
+    """Whether a reader of `view` of every class, who sees strengths exactly and picks the largest, errs [N]; ties err."""
     read = S.strengths[:, view::m.views]
     own = read.gather(1, S.y[:, None])
     return (read >= own).sum(1) > 1
