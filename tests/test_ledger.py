@@ -341,7 +341,7 @@ def test_the_ledger_refuses_unknown_tiers_and_claims_of_other_pages(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"id": "A claim"}, "claim A claim: id is 'A claim'; allowed: small letters"),
+        ({"id": "A claim"}, "claim A claim: id is 'A claim'; allowed: letters"),
         ({"tag": "guess"}, "claim a.claim: tag is 'guess'; allowed: found, recalled, derived, ours"),
         ({"expected": "holds within a window"}, "claim a.claim: expected is .* allowed: holds, fails"),
         ({"control": "no-such-claim"}, "claim a.claim: control is 'no-such-claim'; allowed: the id of"),

@@ -154,6 +154,28 @@ def test_the_loss_of_the_plain_decoder_rises_along_its_own_descent():
     assert all(np.diff(losses) > 0) and losses[-1] > 1.02 * losses[0]
 
 
+@given(cases(kinds=(NormalisedTeacher,)))
+def test_the_normalised_teacher_has_an_energy_and_its_stop_gradient_changes_nothing(case):
+    """H = A h / rms(h) has a fixed size and the direction of h, so mean (H - c theta h) dH = 0 (derived): the
+    semi-gradient is the gradient of the loss itself, 1/2 (A - rms(h))^2 + 1/2 kappa mean v per kernel.
+    """
+    objective, w, X, act = case
+    leaf = w.clone().requires_grad_()
+    h = act(activations(leaf, X)).sum(1)
+    loud = (h.abs().amax(0) > 0).detach()
+    size = (h**2).mean(0)[loud].sqrt()
+    sigma = act(activations(leaf, X))
+    v, P = (sigma**2).sum(1), X.shape[1]
+    if objective.mask == "fixed count":
+        v = P / (P - 1) * (v - h**2 / P) if P > 1 else 0 * v
+    energy = 0.5 * ((objective.A - size) ** 2).sum() + 0.5 * objective.kappa * v.mean(0)[loud].sum()
+    if not loud.any():
+        return
+    (gradient,) = torch.autograd.grad(energy, leaf)
+    assert difference(objective.descent(w, X, act), -gradient) < 1e-9
+    assert objective.loss(w, X, act).item() == pytest.approx(energy.item(), rel=1e-9)
+
+
 def test_the_factor_of_the_decoder_and_kappa_are_those_of_theta():
     assert (NormalisedTeacher(0.8).c, RescaledTeacher(0.8).c, PlainDecoder(0.8).c) == (1.25, 1.25, 1.0)
     assert PlainDecoder(0.8).kappa == pytest.approx(0.25)

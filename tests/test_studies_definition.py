@@ -12,6 +12,7 @@ from mrpbook.studies import definition
 MODEL = MultiView(mu=0.5)
 V = MODEL.semantics(0)
 SAMPLE = MODEL.sample(400, 0, "definition")
+NOISE = torch.randn(SAMPLE.X.shape, generator=torch.Generator().manual_seed(0))
 
 
 def broken(S, m=MODEL):
@@ -46,7 +47,7 @@ def test_two_semantics_in_one_patch_break_exactly_the_condition_on_second_semant
     ({"patch_semantic": SAMPLE.patch_semantic.roll(1, 1)}, "second semantic in a patch"),
     ({"patch_semantic": SAMPLE.patch_semantic.clamp_min(0)}, "patches of a semantic that is there"),
     ({"z": SAMPLE.z**2}, "sum over patches / strength"),
-    ({"X": SAMPLE.X + 0.01 * torch.randn(400, 16, 60, generator=torch.Generator().manual_seed(0))}, "noise per coordinate, squared"),
+    ({"X": SAMPLE.X + 0.01 * NOISE}, "squared norm of a patch's noise"),
 ])
 def test_a_spoiled_sample_breaks_the_condition_it_spoils(change, name):
     assert name in broken(replace(SAMPLE, **change))

@@ -45,21 +45,21 @@ def test_the_terms_of_the_pull_add_up_to_the_descent_direction(objective):
 
 
 def test_the_mask_brakes_the_view_a_kernel_holds_and_hardly_touches_the_other():
-    out = masks.pull(0, overlaps=(2.0, 4.0, 11))
-    held, other = out["mask"][:, :, 0], out["mask"][:, :, 1]
+    held, other, _ = masks.pull(0)["at_rest"][:, 2].T
     assert (held < -0.01).all() and (other.abs() < 1e-3 * held.abs()).all()
 
 
 def test_more_masking_ends_the_pull_sooner_and_leaves_more_for_the_other_view():
     out = masks.pull(1)
     assert (out["rest"].diff() < 0).all()
-    left = out["gap_at_rest"][:, 1]
-    assert left[0] > 0 and (left.diff() > 0).all()
+    left = out["at_rest"][:, 3]
+    assert (left[:, 0].abs() < 1e-5).all()
+    assert left[0, 1] > 0 and (left[:, 1].diff() > 0).all() and (left[:, 2].abs() < 0.02 * left[:, 1]).all()
 
 
 def test_a_pull_that_does_not_end_within_the_overlaps_has_no_resting_point():
     out = masks.pull(1, overlaps=(0.5, 1.0, 3))
-    assert out["rest"].isnan().all() and out["gap_at_rest"].isnan().all()
+    assert out["rest"].isnan().all() and out["at_rest"].isnan().all()
 
 
 def test_loss_and_coactivation_rise_along_the_plain_decoders_path():

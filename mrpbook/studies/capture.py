@@ -118,3 +118,10 @@ def fusion_times(single, count, times, share: float = 0.05):
     single, count, times = map(torch.as_tensor, (single, count, times))
     fused = (count > 0) & (single <= 1 - share)
     return torch.where(fused.any(1), times[fused.int().argmax(1)], times[-1])
+
+
+def when_all_captured(cells, name: str):
+    """`arc_<name>` of every cell of `arcs` at the first arc length at which all its kernels are captured (nan: never)."""
+    done = [torch.as_tensor(cell["arc_captured"]) == 1 for cell in cells]
+    return torch.tensor([float(cell[f"arc_{name}"][int(d.int().argmax())]) if d.any() else torch.nan
+                         for cell, d in zip(cells, done, strict=True)])

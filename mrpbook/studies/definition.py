@@ -24,7 +24,8 @@ def conditions(S: Sample, m: MultiView, V: Float[Tensor, "n d"]) -> dict[str, tu
     """Each condition of the definition as (low, high, values): all values must lie in [low, high].
 
     Conditions on chances are about shares in S, which may be 6 standard deviations off; a patch may hold, beside its own
-    semantic, readings of 8 standard deviations of its noise. Source: definition recalled, numbers at finite k ours.
+    semantic, readings of 8 standard deviations of its noise. The noise is measured off the semantics, so d > n.
+    Source: definition recalled, numbers at finite k ours.
     """
     owner = torch.arange(m.n) // m.views
     own, there = owner == S.y[:, None], S.strengths > 0
@@ -36,7 +37,7 @@ def conditions(S: Sample, m: MultiView, V: Float[Tensor, "n d"]) -> dict[str, tu
     left = S.X - z @ V
     beside = left @ V.T
     rest = left - beside @ V
-    in_rest, room = len(S) * m.P * (m.d - m.n), m.C_p - 1
+    in_rest, room = max(len(S) * m.P * (m.d - m.n), 1), m.C_p - 1
     asked = stats.binom(m.n - m.views, m.s / m.k)
     counts = np.minimum(np.arange(m.n - m.views + 1), m.room)
     mean, square = (float(asked.pmf(np.arange(len(counts))) @ counts**power) for power in (1, 2))
@@ -56,8 +57,8 @@ def conditions(S: Sample, m: MultiView, V: Float[Tensor, "n d"]) -> dict[str, tu
                                             (z / S.strengths[:, None].clamp_min(1e-9))[z > 0]),
         "other classes' semantics in a sample": (0, m.room, other.sum(1)),
         "second semantic in a patch": (-WIDER * m.sigma_p, m.gamma + WIDER * m.sigma_p, beside),
-        "noise per coordinate, squared": around(m.sigma_p**2, m.sigma_p**2 * math.sqrt(2 / max(in_rest, 1)),
-                                                (rest**2).sum() / max(in_rest, 1)),
+        "squared norm of a patch's noise": around(m.noise**2, m.noise**2 * math.sqrt(2 / in_rest),
+                                                  (rest**2).sum() * m.d / in_rest),
         "share of a class": share(1 / m.k, N, S.y.bincount(minlength=m.k) / N),
         "share of single-view data": share(m.mu, N, S.single.double().mean()),
         "share of view 0 among strong views": share(1 / m.views, Ns, (S.strong == 0).sum() / Ns),

@@ -112,27 +112,25 @@ def pull(seed: int, thetas: tuple = (0.95, 0.75, 0.5), overlaps: tuple = (0.5, 5
 
     w = lambda v_1 + other (v_2 + v_3): v_1 and v_2 are the views of class 0, v_3 a view of class 1; lambda takes `overlaps`
     (first, last, number) values. Normalised teacher, 300 samples. `gap` [thetas, lambda, 3] is the bracket's mean over the
-    patches that hold a semantic, each with the weight with which it pulls; `teacher`, `answer` and `mask` are its terms;
-    `rest` [thetas] is where the pull on v_1 ends, and `gap_at_rest` [thetas, 3] what is left there (nan: not in `overlaps`).
+    patches that hold a semantic, each with the weight with which it pulls. `rest` [thetas] is the lambda at which the pull on
+    v_1 ends, `at_rest` [thetas, 4 (teacher, answer, mask, gap), 3] the terms there and their sum (nan: not in `overlaps`).
     """
     _, act, V, S, _ = setting(seed, 0.0, 1)
     lam = torch.linspace(overlaps[0], overlaps[1], overlaps[2])
     w = torch.stack([lam, torch.full_like(lam, other), torch.full_like(lam, other)], 1) @ V[:3]
-    out = {name: torch.zeros(len(thetas), len(lam), 3) for name in ("teacher", "answer", "mask")}
+    gaps, rest, at_rest = [], torch.full((len(thetas),), torch.nan), torch.full((len(thetas), 4, 3), torch.nan)
     for i, theta in enumerate(thetas):
         terms = pull_terms(NormalisedTeacher(theta), w, S.X, V[:3], act)
-        for name in out:
-            out[name][i] = terms[name] / terms["weight"]
-    gap = sum(out.values())
-    rest = torch.full((len(thetas),), torch.nan)
-    left = torch.full((len(thetas), 3), torch.nan)
-    for i in range(len(thetas)):
-        ends = (gap[i, :, 0] <= 0).nonzero()[:, 0]
+        brackets = torch.stack([terms[name] / terms["weight"] for name in ("teacher", "answer", "mask")])
+        brackets = torch.cat([brackets, brackets.sum(0, keepdim=True)])
+        gap = brackets[-1]
+        gaps.append(gap)
+        ends = (gap[:, 0] <= 0).nonzero()[:, 0]
         if len(ends) and ends[0] > 0:
             j = ends[0]  # between two overlaps the gap is nearly straight
-            share = gap[i, j - 1, 0] / (gap[i, j - 1, 0] - gap[i, j, 0])
-            rest[i], left[i] = torch.lerp(lam[j - 1], lam[j], share), torch.lerp(gap[i, j - 1], gap[i, j], share)
-    return out | {"overlap": lam, "gap": gap, "rest": rest, "gap_at_rest": left}
+            share = gap[j - 1, 0] / (gap[j - 1, 0] - gap[j, 0])
+            rest[i], at_rest[i] = torch.lerp(lam[j - 1], lam[j], share), torch.lerp(brackets[:, j - 1], brackets[:, j], share)
+    return {"overlap": lam, "gap": torch.stack(gaps), "rest": rest, "at_rest": at_rest}
 
 
 def along(seed: int, theta: float = 0.75, K: int = 10, steps: int = 160, every: int = 8, noise: float = 0.1) -> dict:
