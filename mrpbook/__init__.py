@@ -23,6 +23,6 @@ from .semantics import holding
 
 __version__ = "0.1.0"
 
-__all__ = ["MultiView", "NormalisedTeacher", "Objective", "PlainDecoder", "RescaledTeacher", "SmoothedReLU", "data",
-           "film", "finetune", "fit_head", "gradients", "holding", "initial_kernels", "ledger", "network", "objectives", "plots", "pretrain",
-           "responses", "semantics", "studies", "supervised", "sweep", "theory"]
+__all__ = ["MultiView", "NormalisedTeacher", "Objective", "PlainDecoder", "RescaledTeacher", "SmoothedReLU", "data", "film",
+           "finetune", "fit_head", "gradients", "holding", "initial_kernels", "ledger", "network", "objectives", "plots",
+           "pretrain", "responses", "semantics", "studies", "supervised", "sweep", "theory"]

@@ -18,7 +18,7 @@ def fit_head(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], y: Int[Tensor, 
     divided by its root mean square first, so that the small responses of untrained kernels are not at a disadvantage;
     without, by one number for all kernels (their joint root mean square), so that a kernel counts as much as it
     answers. The ridge makes the optimum unique where the data are separable; its value is ours.
-    Raises ValueError for y >= k or ridge <= 0.
+    The result's `loss` is that sum, ridge included, and `steps` counts iterations. Raises ValueError for y >= k or ridge <= 0.
     """
     act = act or SmoothedReLU()
     check_integer("k", k, 2)

@@ -113,7 +113,7 @@ class NormalisedTeacher(MaskedObjective):
     paper's exact target scaling is not known to us. A > 0. A kernel that answers nothing has target 0.
 
     H has a fixed size and the direction of h, so mean (H - c theta h) dH = 0: holding the target fixed changes nothing, and
-    descent is true gradient descent on 1/2 (A - rms h_r)^2 + 1/2 kappa mean v per kernel (derived, ours; not so for the others).
+    descent is true gradient descent on 1/2 (A - rms h)^2 + 1/2 kappa mean v per kernel (derived, ours; not so for the others).
     """
 
     A: float = 1.0

@@ -1,7 +1,7 @@
 """The model's equations in plain NumPy, for referees.
 
-Float64, loops where a loop is the definition, masks by enumeration. Nothing here is imported by the package and nothing
-of the package is imported here: the fast code must equal these functions. Sources: "recalled" from Pan et al. or
+Float64, loops where a loop is the definition, masks by enumeration. Nothing of the package is imported here, and the package
+imports this only to be compared with it: the fast code must equal these functions. Sources: "recalled" from Pan et al. or
 Allen-Zhu & Li, "derived" (proof in a line), "ours" (a choice). Shapes: w [K, d] kernels, X [N, P, d] samples, H [N, K] targets.
 """
 from itertools import product

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 # files that draw, judge or check, and never compute a number
-NOT_NUMBERS = {"plots.py", "film.py", "look.py", "ledger.py", "intervals.py", "sweep.py", "reference.py", "__init__.py"}
+NOT_NUMBERS = {"plots.py", "film.py", "look.py", "ledger.py", "intervals.py", "sweep.py", "__init__.py"}
 
 
 def code_key() -> str:

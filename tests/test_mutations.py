@@ -56,7 +56,8 @@ def a_fixed_count_is_taken_for_independent_masks(patch):
     patch.setattr(MaskedObjective, "weights", lambda self, P: (self.c * self.theta, self.c * (1 - self.theta)))
 
 
-@mistake(test_objectives.test_the_direction_is_minus_autograds_gradient_with_the_target_held_fixed, (RescaledTeacher(0.8), *CASE[1:]))
+@mistake(test_objectives.test_the_direction_is_minus_autograds_gradient_with_the_target_held_fixed,
+         (RescaledTeacher(0.8), *CASE[1:]))
 def the_target_lets_a_gradient_through(patch):
     patch.setattr(torch.Tensor, "detach", lambda self: self)
 

@@ -29,7 +29,7 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps:
     """Pretraining with the normalised teacher in common time, and what its kernels hold on the way.
 
     Returns `shares` at common times 0, 10, ..., steps; T, the first of them at which all semantics are captured (inf if
-    none), and the counts at T (at the end if there is no T): count (captured), single, one_class; `kernels`, the network
+    none), and counts at T (at the end if there is no T): count_T (captured), single_T, one_class_T; `kernels`, the network
     at the end [K, d]. With patience > 0, kernels not captured by then are followed on their own for that many further
     steps, and each kernel is read where it first captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end`
     (how many captured) and `predicted` (of those, winner = largest initial overlap).
