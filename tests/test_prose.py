@@ -11,7 +11,6 @@ from mrpbook.finetune import finetune, fit_head
 from mrpbook.network import initial_kernels
 from mrpbook.pretrain import pretrain
 from mrpbook.studies import capture, downstream
-from mrpbook.supervised import train
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 DEVIATIONS, GLOSSARY = (BOOK / "deviations.md").read_text(), (BOOK / "glossary.md").read_text()
@@ -73,7 +72,7 @@ def test_the_letters_of_the_glossary_have_the_values_the_code_uses():
 def test_other_numbers_of_the_deviations_page_are_those_of_the_code():
     assert f"gets {default(downstream.supervised, 'N')} |" in DEVIATIONS
     assert f"| ridge in the head | {default(fit_head, 'ridge'):.4f};" in DEVIATIONS
-    rates = default(train, "lr"), default(finetune, "lr"), default(finetune, "lr_head")
+    rates = downstream.RATE, default(finetune, "lr"), default(finetune, "lr_head")
     assert "supervised {:g}; fine-tuning {:g} for kernels, {:g} for the head".format(*rates) in DEVIATIONS
     assert f"at loss {default(downstream.supervised, 'loss'):g} |" in DEVIATIONS
 

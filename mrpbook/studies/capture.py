@@ -25,27 +25,37 @@ def shares(held) -> dict:
 
 
 def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps: int = 300, patience: int = 1200,
-         mask: str = "bernoulli") -> dict:
+         limit: int = 400, to_T: bool = False) -> dict:
     """Pretraining with the normalised teacher in common time, and what its kernels hold on the way.
 
-    Returns `shares` at common times 0, 10, ..., steps; T, the first of them at which all semantics are captured (inf if
-    none), and counts at T (at the end if there is no T): count_T (captured), single_T, one_class_T; `kernels`, the network
-    at the end [K, d]. With patience > 0, kernels not captured by then are followed on their own for that many further
-    steps, and each kernel is read where it first captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end`
-    (how many captured) and `predicted` (of those, winner = largest initial overlap).
+    Returns `shares` at common times 0, 10, ..., steps and `kernels`, the network at the end [K, d]; T, the first such time, up
+    to `limit`, at which all semantics are captured (inf if none), and counts at T (at the last time if there is no T): count_T
+    (captured), single_T, one_class_T. With to_T the run ends at T, and shares and kernels are left out. With patience > 0,
+    kernels not captured by the end are followed on their own for that many further steps, and each kernel is read where it
+    first captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end` (how many captured) and `predicted` (of those,
+    winner = largest initial overlap).
     """
     m, act, V, S, w0 = setting(seed, noise, K)
-    objective = NormalisedTeacher(theta, mask)
-    path = pretrain(objective, S.X, w0, act, steps=steps, snapshots=10)
-    held = holding(path.kernels, V, m, act)
-    every, T = shares(held), first_time(held.semantics.all(-1), path.times)
-    row = int((path.times == T).nonzero()[0]) if T < torch.inf else -1
-    out = every | {"times": path.times, "T": T, "kernels": path.last, "count_T": held.captured[row].sum(),
-                   "single_T": held.single[row].sum(), "one_class_T": held.one_class[row].sum()}
+    objective = NormalisedTeacher(theta)
+
+    def descend(w, steps, until_T):
+        stop = (lambda w: bool(holding(w, V, m, act).semantics.all())) if until_T else None
+        path = pretrain(objective, S.X, w, act, steps=steps, snapshots=10, stop=stop)
+        held = holding(path.kernels, V, m, act)
+        return path, held, first_time(held.semantics.all(-1), path.times)
+
+    path, held, T = descend(w0, limit if to_T else steps, to_T)
+    at_T, times = held, path.times
+    if T == torch.inf and not to_T and limit > steps:
+        longer, at_T, T = descend(path.last, limit - steps, True)
+        times, T = longer.times + steps, T + steps
+    row = int((times == T).nonzero()[0]) if T < torch.inf else -1
+    out = {"T": T, "count_T": at_T.captured[row].sum(), "single_T": at_T.single[row].sum(),
+           "one_class_T": at_T.one_class[row].sum()}
+    if not to_T:
+        out |= shares(held) | {"times": path.times, "kernels": path.last}
     if patience:
-        first = held.captured.int().argmax(0)
-        pick = torch.arange(K)
-        at_capture = path.kernels[first, pick]
+        at_capture = path.kernels[held.captured.int().argmax(0), torch.arange(K)]
         rest = (~held.captured.any(0)).nonzero()[:, 0]
         at_capture[rest] = pretrain_each(objective, S.X, path.last[rest], act, steps=patience, check_every=25,
                                          settled=lambda w: holding(w, V, m, act).captured)
@@ -54,6 +64,14 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps:
         out |= {"at_capture": at_capture, "winner": winner, "count_end": end.captured.sum(),
                 "predicted": (end.captured & (winner == (w0 @ V.T).argmax(1))).sum()}
     return out
+
+
+def default_cells(seeds, noise: float, full: int, **options) -> list[dict]:
+    """Arguments of `race` in the default setting: the first `full` draws to step 300, the others to T only.
+
+    What is judged at T and at capture needs no more; what is judged of the network at step 300 needs the former.
+    """
+    return [dict(seed=s, noise=noise, **options) | ({} if i < full else {"to_T": True}) for i, s in enumerate(seeds)]
 
 
 def arcs(seed: int, noise: float = 0.1, theta: float = 0.75, K: int = 100, objective: str = "rescaled", steps: int = 200,
