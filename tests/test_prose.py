@@ -9,7 +9,6 @@ import pytest
 import mrpbook as mb
 from mrpbook.finetune import finetune, fit_head
 from mrpbook.network import initial_kernels
-from mrpbook.pretrain import pretrain
 from mrpbook.studies import capture, downstream
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
@@ -30,7 +29,7 @@ VALUES = {
     "labels": max(default(downstream.heads, "labels")), "$K$": default(capture.race, "K"),
     "$m$": default(downstream.supervised, "m_per_class"), "$q$": ACT.q, "$\\varrho$": ACT.varrho,
     "$\\sigma_0$": default(initial_kernels, "sigma_0"), "$\\theta$": mb.NormalisedTeacher().theta,
-    "$A$": mb.NormalisedTeacher().A, "$\\tau$": mb.RescaledTeacher().tau, "$\\eta$": default(pretrain, "lr"),
+    "$A$": mb.NormalisedTeacher().A, "$\\tau$": mb.RescaledTeacher().tau, "$\\eta$": default(capture.race, "lr"),
 }
 GLOSSARY_NAMES = {"$l$, views": "views", "$w_r$, $K$": "$K$", "$\\sigma_p$": "noise"}
 

@@ -9,7 +9,7 @@ from mrpbook.studies import capture
 
 @pytest.fixture(scope="module")
 def race():
-    return capture.race(7, noise=0.3, K=40, steps=200, patience=400)
+    return capture.race(7, noise=0.3, K=100, time=200, patience=400)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def test_arc_shares_are_read_where_all_kernels_have_captured_and_are_missing_whe
 
 
 def test_the_counts_at_T_are_those_of_the_network_at_T(race):
-    row = int((race["times"] == race["T"]).nonzero()[0]) if race["T"] < torch.inf else -1
+    assert race["T"] < torch.inf
+    row = int((race["times"] == race["T"]).nonzero()[0])
     assert race["count_T"] == race["count"][row]
     assert race["single_T"] / race["count_T"] == pytest.approx(float(race["single"][row]))
     assert race["one_class_T"] / race["count_T"] == pytest.approx(float(race["one_class"][row]))
@@ -49,7 +50,7 @@ def test_the_counts_at_T_are_those_of_the_network_at_T(race):
 
 
 def test_each_kernel_is_read_where_it_first_captured(race):
-    m, act, V, _, _ = capture.setting(7, 0.3, 40)
+    m, act, V, _, _ = capture.setting(7, 0.3, 100)
     held = mb.holding(race["at_capture"], V, m, act)
     assert race["count_end"] == held.captured.sum() >= race["count"][-1] > 0
     assert (race["winner"] >= 0).equal(held.captured)
@@ -59,7 +60,7 @@ def test_each_kernel_is_read_where_it_first_captured(race):
 
 
 def test_the_race_of_a_kernel_does_not_depend_on_how_many_others_run(race):
-    alone = capture.race(7, noise=0.3, K=10, steps=200, patience=0)
+    alone = capture.race(7, noise=0.3, K=10, time=200, patience=0)
     torch.testing.assert_close(alone["kernels"], race["kernels"][:10], rtol=1e-3, atol=1e-3)
     assert "winner" not in alone  # nobody was followed to capture
 
@@ -72,8 +73,8 @@ def test_head_starts_count_every_captured_kernel_once_and_agree_with_the_race(ra
 
 
 def test_more_masking_fuses_kernels_sooner_and_within_their_class(race):
-    heavy = capture.race(7, noise=0.3, theta=0.5, K=40, steps=300, patience=0)
-    light = capture.race(7, noise=0.3, theta=0.95, K=40, steps=300, patience=0)
+    heavy = capture.race(7, noise=0.3, theta=0.5, K=40, time=300, patience=0)
+    light = capture.race(7, noise=0.3, theta=0.95, K=40, time=300, patience=0)
     assert heavy["single"][-1] < 0.5 < 0.9 < light["single"][-1]
     assert heavy["one_class"][-1] > 0.95
 
@@ -94,3 +95,15 @@ def test_equal_arc_length_flatters_the_rescaled_teacher_and_a_common_time_does_n
     assert capture.when_all_captured([arcs], "single") > 0.9
     assert arcs["common_single"][arcs["common_captured"] >= 0.1].max() < 0.5
     assert arcs["capture_spread"] > 10 and arcs["gap"] < 0.01
+
+
+def test_rate_two_reaches_at_each_common_time_what_rate_one_reaches():
+    slow, fast = (capture.race(11, noise=0.3, K=80, time=200, patience=0, lr=lr) for lr in (1.0, 2.0))
+    assert torch.equal(slow["times"], fast["times"])
+    assert abs(float(slow["T"]) - float(fast["T"])) <= 10
+    for name in ("captured", "semantics"):
+        assert (slow[name] - fast[name]).abs().max() <= 0.1
+    V = capture.setting(11, 0.3, 80)[2]
+    same = (slow["kernels"] @ V.T).argmax(1) == (fast["kernels"] @ V.T).argmax(1)
+    assert same.float().mean() >= 0.97
+    assert (slow["kernels"] - fast["kernels"]).norm() <= 0.05 * slow["kernels"].norm()

@@ -24,31 +24,32 @@ def shares(held) -> dict:
             "single": held.single.sum(-1) / safe, "one_class": held.one_class.sum(-1) / safe}
 
 
-def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps: int = 300, patience: int = 1200,
-         limit: int = 400, to_T: bool = False) -> dict:
-    """Pretraining with the normalised teacher in common time, and what its kernels hold on the way.
+def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, time: int = 300, patience: int = 1200,
+         limit: int = 400, to_T: bool = False, lr: float = 2.0) -> dict:
+    """Pretraining with the normalised teacher in common time (lr x steps), and what its kernels hold on the way.
 
-    Returns `shares` at common times 0, 10, ..., steps and `kernels`, the network at the end [K, d]; T, the first such time, up
+    All times are multiples of 10, and lr divides 10: at rate 2 the paths are those of rate 1 in half the steps (tested).
+    Returns `shares` at common `times` 0, 10, ..., time and `kernels`, the network at the end [K, d]; T, the first such time, up
     to `limit`, at which all semantics are captured (inf if none), and counts at T (at the last time if there is no T): count_T
     (captured), single_T, one_class_T. With to_T the run ends at T, and shares and kernels are left out. With patience > 0,
-    kernels not captured by the end are followed on their own for that many further steps, and each kernel is read where it
-    first captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end` (how many captured) and `predicted` (of those,
-    winner = largest initial overlap).
+    kernels not captured by the end are followed on their own for that much longer, and each kernel is read where it first
+    captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end` (how many captured) and `predicted` (of those, winner =
+    largest initial overlap).
     """
     m, act, V, S, w0 = setting(seed, noise, K)
     objective = NormalisedTeacher(theta)
 
-    def descend(w, steps, until_T):
+    def descend(w, length, until_T):
         stop = (lambda w: bool(holding(w, V, m, act).semantics.all())) if until_T else None
-        path = pretrain(objective, S.X, w, act, steps=steps, snapshots=10, stop=stop)
+        path = pretrain(objective, S.X, w, act, lr=lr, steps=int(length / lr), snapshots=int(10 / lr), stop=stop)
         held = holding(path.kernels, V, m, act)
         return path, held, first_time(held.semantics.all(-1), path.times)
 
-    path, held, T = descend(w0, limit if to_T else steps, to_T)
+    path, held, T = descend(w0, limit if to_T else time, to_T)
     at_T, times = held, path.times
-    if T == torch.inf and not to_T and limit > steps:
-        longer, at_T, T = descend(path.last, limit - steps, True)
-        times, T = longer.times + steps, T + steps
+    if T == torch.inf and not to_T and limit > time:
+        longer, at_T, T = descend(path.last, limit - time, True)
+        times, T = longer.times + time, T + time
     row = int((times == T).nonzero()[0]) if T < torch.inf else -1
     out = {"T": T, "count_T": at_T.captured[row].sum(), "single_T": at_T.single[row].sum(),
            "one_class_T": at_T.one_class[row].sum()}
@@ -57,7 +58,7 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps:
     if patience:
         at_capture = path.kernels[held.captured.int().argmax(0), torch.arange(K)]
         rest = (~held.captured.any(0)).nonzero()[:, 0]
-        at_capture[rest] = pretrain_each(objective, S.X, path.last[rest], act, steps=patience, check_every=25,
+        at_capture[rest] = pretrain_each(objective, S.X, path.last[rest], act, lr=lr, steps=int(patience / lr), check_every=12,
                                          settled=lambda w: holding(w, V, m, act).captured)
         end = holding(at_capture, V, m, act)
         winner = torch.where(end.captured, end.winner, -1)
@@ -67,9 +68,9 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, steps:
 
 
 def default_cells(seeds, noise: float, full: int, **options) -> list[dict]:
-    """Arguments of `race` in the default setting: the first `full` draws to step 300, the others to T only.
+    """Arguments of `race` in the default setting: the first `full` draws to time 300, the others to T only.
 
-    What is judged at T and at capture needs no more; what is judged of the network at step 300 needs the former.
+    What is judged at T and at capture needs no more; what is judged of the network at time 300 needs the former.
     """
     return [dict(seed=s, noise=noise, **options) | ({} if i < full else {"to_T": True}) for i, s in enumerate(seeds)]
 
