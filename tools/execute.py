@@ -65,6 +65,7 @@ def normalise(notebook, root: Path):
 def _clean(text: str, root: Path, warnings_only: bool = False) -> str:
     if warnings_only:  # stderr holds bars, which are in the log, and warnings, which nobody may hide
         text = "".join(line + "\n" for line in re.split(r"[\r\n]+", text) if "Warning" in line)
+        text = re.sub(r"\S*ipykernel_\d+/\d+\.py", "cell", text)  # also an unfinished bar right before the path
     if "ipykernel_" in text:
         # only path characters before the name: \S* would rescan a figure's base64 from every position
         text = re.sub(r"(?:/[\w.-]+)*/ipykernel_\d+/\d+\.py", "cell", text)
