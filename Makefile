@@ -8,11 +8,11 @@ RUN := $(BIN)/python -m
 .PHONY: help setup book test claims lab serve clean
 
 help:
-	@echo "make book             run every notebook and build the site: about 12 minutes on 2 cores, then seconds"
+	@echo "make book             run every notebook and build the site: about 10 minutes on 2 cores, then seconds"
 	@echo "make book TIER=smoke  the same with small samples: 3 minutes; verdicts may stay undecided"
 	@echo "make book TIER=paper  the same with large samples: a night on a CPU; stop and resume as you like"
 	@echo "make claims           print the ledger of the last run; fails if a verdict is not the expected one"
-	@echo "make test             unit tests, every notebook with small samples, checks of that site: 10 minutes"
+	@echo "make test             unit tests, every notebook with small samples, checks of that site: 4 minutes"
 	@echo "make lab              open the notebooks in JupyterLab"
 	@echo "make serve            show the site at http://localhost:$(PORT)"
 	@echo "make clean            remove results and built pages, keep .venv"
