@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .gradients import Blocks
+from .blocks import blocks
 from .network import SmoothedReLU, responses
 from .validation import check_choice, check_integer, check_real
 
@@ -82,23 +82,18 @@ def train(X: Float[Tensor, "N P d"], y: Int[Tensor, "N"], w0: Float[Tensor, "K d
 
 
 class Network:
-    """Loss and closed-form gradients of F = u h(X) on the mean cross-entropy, in the blocks of `gradients`."""
+    """Loss and closed-form gradients of F = u h(X) on the mean cross-entropy, in blocks."""
 
     def __init__(self, X: Float[Tensor, "N P d"], y: Int[Tensor, "N"], K: int, act: SmoothedReLU):
-        self.blocks, self.y, self.varrho = Blocks(X, K, act, keep=True), y, act.varrho
+        self.blocks, self.y, self.varrho = blocks(X, K, act.q, keep=True), y, act.varrho
 
     def gradient(self, w, u, head: bool):
         """(loss, d loss / d w [K, d], d loss / d u [k, K] or None)."""
-        b = self.blocks
-        for span in b.spans():
-            b.forward(w / self.varrho, *span)
-        h = b.h * self.varrho
+        h = self.blocks.answer(w / self.varrho) * self.varrho
         log_p = torch.log_softmax(h @ u.T, 1)
         value = -log_p.gather(1, self.y[:, None]).mean()
         residual = log_p.exp()
         residual[torch.arange(len(h)), self.y] -= 1
         residual /= len(h)
-        gw, per_sample = torch.zeros_like(w), residual @ u
-        for samples, rows, x in b.spans():
-            b.pull(per_sample[samples], 0.0, rows, x, gw)
+        gw = self.blocks.pull(residual @ u, 0.0)
         return value, gw, residual.T @ h if head else None

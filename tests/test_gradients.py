@@ -13,12 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrpbook import gradients, reference
-from mrpbook.gradients import Blocks, Descent
+from mrpbook import blocks, core, gradients, reference
+from mrpbook.blocks import Blocks, CompiledBlocks
+from mrpbook.gradients import Descent
 from mrpbook.network import SmoothedReLU
 from mrpbook.objectives import NormalisedTeacher, PlainDecoder, RescaledTeacher
 
 KINDS = (NormalisedTeacher, RescaledTeacher, PlainDecoder)
+COMPILED = [False, pytest.param(True, marks=pytest.mark.skipif(not core.available(), reason="Numba does not run here"))]
 
 
 def problem(N=13, P=4, K=5, d=6, dtype=torch.float64, seed=0):
@@ -29,21 +31,24 @@ def problem(N=13, P=4, K=5, d=6, dtype=torch.float64, seed=0):
 
 def blocked(monkeypatch, block, X, K):
     """Make the next workspace hold `block` samples."""
-    monkeypatch.setattr(gradients, "BLOCK_BYTES", block * X.element_size() * X.shape[1] * K)
+    for kind in (Blocks, CompiledBlocks):
+        monkeypatch.setattr(kind, "BYTES", block * X.element_size() * X.shape[1] * K)
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5])
 @pytest.mark.parametrize("block", [1, 4, 12, 13, 50])
 @pytest.mark.parametrize("kind", KINDS)
-def test_blocks_of_any_size_give_the_readable_form(kind, block, q, monkeypatch):
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_blocks_of_any_size_give_the_readable_form(compiled, kind, block, q, monkeypatch):
     act = SmoothedReLU(q)
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         for mask in ("bernoulli", "fixed count"):
             w, X = problem(dtype=dtype)
             blocked(monkeypatch, block, X, len(w))
             objective = kind(0.75, mask)
-            direction = Descent(objective, X, len(w), act)
-            assert direction.blocks.block == min(block, 13)
+            direction = Descent(objective, X, len(w), act, compiled)
+            (workspace,) = direction.blocks.values()
+            assert isinstance(workspace, CompiledBlocks) == compiled and workspace.block == min(block, 13)
             expected = objective.descent(w, X, act)
             assert (direction(w) - expected).abs().max() <= tolerance * expected.abs().max()
             again = objective.descent(w * 1.5, X, act)  # the workspace is used again
@@ -51,12 +56,13 @@ def test_blocks_of_any_size_give_the_readable_form(kind, block, q, monkeypatch):
 
 
 @given(N=st.integers(1, 20), P=st.integers(1, 7), K=st.integers(1, 9), d=st.integers(1, 5), block=st.integers(1, 25),
-       kind=st.sampled_from(KINDS), seed=st.integers(0, 99))
-def test_shapes_of_any_kind_give_the_readable_form(N, P, K, d, block, kind, seed):
+       width=st.integers(1, 9), kind=st.sampled_from(KINDS), compiled=st.sampled_from([None, False]), seed=st.integers(0, 99))
+def test_shapes_of_any_kind_give_the_readable_form(N, P, K, d, block, width, kind, compiled, seed):
     w, X = problem(N, P, K, d, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         blocked(patch, block, X, K)
-        found = Descent(kind(0.6), X, K, SmoothedReLU())(w)
+        patch.setattr(gradients, "WIDTH", width)  # kernels at a time
+        found = Descent(kind(0.6), X, K, SmoothedReLU(), compiled)(w)
     expected = kind(0.6).descent(w, X, SmoothedReLU())
     assert (found - expected).abs().max() <= 1e-12 * max(float(expected.abs().max()), 1e-3)
 
@@ -72,7 +78,8 @@ def test_kernels_and_data_are_left_as_they_were():
     w, X = problem()
     before = w.clone(), X.clone()
     for kind in KINDS:
-        Descent(kind(0.8), X, len(w), SmoothedReLU())(w)
+        for compiled in (None, False):
+            Descent(kind(0.8), X, len(w), SmoothedReLU(), compiled)(w)
     assert torch.equal(w, before[0]) and torch.equal(X, before[1])
 
 
@@ -95,10 +102,40 @@ def test_a_silent_kernel_gets_no_push():
     assert (Descent(NormalisedTeacher(), X, len(w), SmoothedReLU())(w)[2] == 0).all()
 
 
-def test_a_block_holds_at_least_one_sample_and_at_most_all():
+@pytest.mark.parametrize("kind", [Blocks, CompiledBlocks])
+def test_a_block_holds_at_least_one_sample_and_at_most_all(kind):
     _, X = problem(N=3)
-    assert Blocks(X, 10**6, SmoothedReLU(), keep=False).block == 1
-    assert Blocks(X, 1, SmoothedReLU(), keep=False).block == 3
+    assert kind(X, 10**6, 4, keep=False).block == 1
+    assert kind(X, 1, 4, keep=False).block == 3
+
+
+def test_without_numba_everything_runs_on_the_eager_path(monkeypatch):
+    w, X = problem()
+    monkeypatch.setattr(core, "numba", None)
+    direction = Descent(NormalisedTeacher(), X, len(w), SmoothedReLU())
+    assert {type(b) for b in direction.blocks.values()} == {Blocks}
+    expected = NormalisedTeacher().descent(w, X, SmoothedReLU())
+    assert (direction(w) - expected).abs().max() <= 1e-12 * expected.abs().max()
+    with pytest.raises(ValueError, match="compiled = True: allowed where Numba"):
+        blocks.blocks(X, len(w), 4, keep=True, compiled=True)
+
+
+def test_data_on_a_gpu_take_the_fused_path_and_what_it_refuses_runs_in_blocks(monkeypatch):
+    w, X = problem()
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    refused = Descent(NormalisedTeacher(), X, len(w), SmoothedReLU())  # float64 is refused, or triton is missing
+    assert refused.fused is None and set(refused.blocks) == {len(w)}
+    monkeypatch.setattr(gradients, "_fused", lambda *_: torch.neg)
+    assert torch.equal(Descent(NormalisedTeacher(), X, len(w), SmoothedReLU())(w), -w)
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_kernel_that_left_the_finite_numbers_stays_visible(bad, compiled):
+    w, X = problem()
+    w[1, 2] = bad
+    after = w + Descent(RescaledTeacher(), X, len(w), SmoothedReLU(), compiled)(w)
+    assert not after[1].isfinite().all() and after[[0, 2, 3, 4]].isfinite().all()
 
 
 SPEED = """
@@ -127,14 +164,14 @@ def seconds(f):
     return time.process_time() - start
 
 times = []
-while len(times) < 5 or (len(times) < 20 and min(a for a, _ in times) < 5 * min(b for _, b in times)):
+while len(times) < 5 or (len(times) < 20 and min(a for a, _ in times) < 8 * min(b for _, b in times)):
     times.append((seconds(autograd), min(seconds(lambda: direction(w)) for _ in range(3))))
 gap = float((direction(w) - objective.descent(w, X, act)).abs().max() / direction(w).abs().max())
 print(json.dumps({"autograd": min(a for a, _ in times), "blocked": min(b for _, b in times), "gap": gap}))
 """
 
 
-def test_the_blocked_gradient_is_at_least_four_times_as_fast_as_autograd_with_a_sampled_mask(capsys):
+def test_the_blocked_gradient_is_several_times_as_fast_as_autograd_with_a_sampled_mask(capsys):
     """The two take turns and the fastest of each counts, in processor time, so that a busy machine slows both
     or neither."""
     root = Path(gradients.__file__).parents[1]
@@ -146,4 +183,4 @@ def test_the_blocked_gradient_is_at_least_four_times_as_fast_as_autograd_with_a_
         times = f"autograd {found['autograd'] * 1e3:.1f} ms, blocked {found['blocked'] * 1e3:.1f} ms"
         print(f"\n{times}: {ratio:.1f} times as fast")
     assert found["gap"] < 1e-5
-    assert ratio >= 4
+    assert ratio >= 7 if core.available() else ratio >= 4

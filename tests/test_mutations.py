@@ -11,7 +11,7 @@ import test_semantics
 import test_supervised
 import torch
 
-from mrpbook import data, gradients, objectives, pretrain, supervised
+from mrpbook import blocks, data, gradients, objectives, pretrain, supervised
 from mrpbook.data import MultiView
 from mrpbook.network import SmoothedReLU
 from mrpbook.objectives import MaskedObjective, NormalisedTeacher, RescaledTeacher
@@ -24,7 +24,7 @@ CASE = (NormalisedTeacher(0.8), torch.randn(3, 4, generator=random).double(),
         torch.randn(4, 6, 4, generator=random).double(), SmoothedReLU())
 OVERLAPS = torch.rand(2, 3, 40, MODEL.n, generator=random) ** 4 * 2.5
 STATE = (OVERLAPS @ MODEL.semantics(0), MODEL, MODEL.semantics(0))
-SHAPE = dict(N=7, P=3, K=4, d=5, block=2, kind=NormalisedTeacher, seed=0)
+SHAPE = dict(N=7, P=3, K=4, d=5, block=2, width=3, kind=NormalisedTeacher, compiled=None, seed=0)
 
 
 def mistake(check, *arguments, **named):
@@ -110,25 +110,22 @@ def the_third_largest_overlap_is_taken_for_the_second(patch):
 
 @mistake(test_gradients.test_shapes_of_any_kind_give_the_readable_form, **SHAPE)
 def the_last_incomplete_block_is_forgotten(patch):
-    original = gradients.Blocks.spans
+    original = blocks.Blocks.spans
 
     def whole_blocks(self):
         return (span for span in original(self) if span[0].stop - span[0].start == self.block)
 
-    patch.setattr(gradients.Blocks, "spans", whole_blocks)
+    patch.setattr(blocks.Blocks, "spans", whole_blocks)
 
 
 @mistake(test_gradients.test_shapes_of_any_kind_give_the_readable_form, **SHAPE)
 def each_block_is_normalised_on_its_own(patch):
-    def per_block(self, w):
-        b = self.blocks
-        for samples, rows, x in b.spans():
-            b.forward(w, samples, rows, x)
-            h = b.h[samples]
-            scale = self.objective.scale((h**2).mean(0) * self.act.varrho**2)
-            b.pull(h * (scale - self.alpha), self.beta, rows, x, self.out)
+    def per_block(self, b, w):
+        alpha, beta = self.weights
+        parts = [h * (self.objective.scale((h**2).mean(0) * self.act.varrho**2) - alpha) for h in b.answer(w).split(b.block)]
+        return b.pull(torch.cat(parts), beta)
 
-    patch.setattr(gradients.Descent, "_two_passes", per_block)
+    patch.setattr(gradients.Descent, "_pull", per_block)
 
 
 @mistake(test_pretrain.test_paths_along_arcs_pass_where_plain_descent_is_at_the_recovered_time, RescaledTeacher(0.75))
