@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .memory import check_fits
 from .rng import generator
 from .validation import check_integer, check_range, check_real
 
@@ -146,9 +147,12 @@ class MultiView:
     def sample(self, N: int, seed: int, purpose: str = "train", *, mu: float | None = None) -> Sample:
         """N independent samples, reproducible by (seed, purpose); the semantics are those of `semantics(seed)`.
 
-        mu overrides the share of single-view samples (0: multi-view only, 1: single-view only).
+        mu overrides the share of single-view samples (0: multi-view only, 1: single-view only). MemoryError if N samples
+        do not fit.
         """
         check_integer("N", N, 1)
+        # at its peak: two patch arrays in float64, two in float32
+        check_fits(f"N = {N} samples of P = {self.P} patches in d = {self.d} dimensions", 24 * N * self.P * self.d, "N, P or d")
         mu = self.mu if mu is None else check_real("mu", mu, 0, 1)
         rng = generator(seed, f"samples:{purpose}")
         y = rng.integers(0, self.k, N)

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .memory import check_fits
 from .rng import generator
 from .validation import check_integer, check_real
 
@@ -41,6 +42,7 @@ def responses(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], act: SmoothedR
               block: int = 256) -> Float[Tensor, "N K"]:
     """The encoder h_r(X) = sum_p sigma(<w_r, x_p>) (recalled form), [N, K]; in blocks of samples to stay in the cache."""
     act = act or SmoothedReLU()
+    check_fits(f"responses of K = {len(w)} kernels to N = {len(X)} samples", 2 * len(w) * len(X) * X.element_size(), "N or K")
     return torch.cat([act(activations(w, part)).sum(1) for part in X.split(block)])
 
 

@@ -3,10 +3,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .gradients import Descent
+from .memory import check_fits
 from .network import SmoothedReLU
 from .objectives import Objective
 from .validation import check_integer, check_real
@@ -66,7 +67,7 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
     objective: any Objective; X: [N, P, d]; w0: initial kernels [K, d] (not changed); snapshots: every so many steps, or a
     list of steps (step 0 and the last one are always kept); stop: called at snapshots, ends the run when it returns True.
     Raises ValueError for wrong shapes, a direction of the wrong shape, or lr, steps, snapshots <= 0; Diverged when the
-    kernels of a snapshot are not finite.
+    kernels of a snapshot are not finite; MemoryError, before the first step, if the snapshots or a gradient do not fit.
     """
     act = act or SmoothedReLU()
     _check(X, w0)
@@ -75,6 +76,9 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
     if isinstance(snapshots, int):
         snapshots = range(0, steps + 1, check_integer("snapshots", snapshots, 1))
     keep = set(snapshots) | {0, steps}
+    # twice: single states, then stacked
+    check_fits(f"{len(keep)} snapshots of K = {len(w0)} kernels in d = {w0.shape[1]} dimensions",
+               2 * len(keep) * w0.numel() * w0.element_size(), "the number of snapshots or K")
     direction, w = Descent(objective, X, len(w0), act), w0.clone()
     times, kept = [0.0], [w.clone()]
     for step in range(1, steps + 1):
@@ -93,8 +97,9 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
 
 def pretrain_each(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, "K d"], act: SmoothedReLU | None = None,
                   *, settled: Callable[[Tensor], Tensor], lr: float = 1.0, steps: int = 400, check_every: int = 20
-                  ) -> Float[Tensor, "K d"]:
-    """The state in which each kernel first settled (or, if it never did, its state after `steps` steps), [K, d].
+                  ) -> tuple[Float[Tensor, "K d"], Int[Tensor, "K"]]:
+    """The state in which each kernel first settled (or, if it never did, its state after `steps` steps), [K, d], and the
+    steps it took, [K].
 
     settled: kernels [K, d] -> bool [K], asked every `check_every` steps. Settled kernels are no longer computed, which is
     legitimate only where kernels are independent and without memory (ValueError otherwise). Rows are at *different*
@@ -106,15 +111,16 @@ def pretrain_each(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Ten
     act = act or SmoothedReLU()
     check_integer("steps", steps, 1)
     check_integer("check_every", check_every, 1)
-    w, active = w0.clone(), (~settled(w0)).nonzero()[:, 0]
+    w, active, taken = w0.clone(), (~settled(w0)).nonzero()[:, 0], torch.zeros(len(w0), dtype=torch.int64)
     for start in range(0, steps, check_every):
         if len(active) == 0:
             break
         some = min(check_every, steps - start)
         moved = pretrain(objective, X, w[active], act, lr=lr, steps=some, snapshots=some).last
         w[active] = moved
+        taken[active] += some
         active = active[~settled(moved)]
-    return w
+    return w, taken
 
 
 def pretrain_along_arcs(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, "K d"],
@@ -134,6 +140,8 @@ def pretrain_along_arcs(objective: Objective, X: Float[Tensor, "N P d"], w0: Flo
     check_real("length", length, 0, open_low=True)
     check_integer("steps", steps, 1)
     direction, w = Descent(objective, X, len(w0), act), w0.clone()
+    check_fits(f"the path of K = {len(w0)} kernels in d = {w0.shape[1]} dimensions over steps = {steps}",
+               (steps + 1) * w0.numel() * w0.element_size(), "steps or K")
     times = torch.zeros(steps + 1, len(w0), dtype=torch.float64)
     kept = w0.new_empty(steps + 1, *w0.shape)
     kept[0] = w

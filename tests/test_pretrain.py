@@ -161,7 +161,7 @@ def test_kernels_left_alone_once_captured_end_on_the_semantics_of_the_full_run(d
         return holding(w, V, MODEL, ACT)
 
     path = pretrain(objective, data, kernels, steps=300, snapshots=20)
-    early = held(pretrain_each(objective, data, kernels, steps=300, settled=lambda w: held(w).captured))
+    early = held(pretrain_each(objective, data, kernels, steps=300, settled=lambda w: held(w).captured)[0])
     every = held(path.kernels)
     ever = every.captured.any(0)
     first = every.captured.int().argmax(0)
@@ -170,10 +170,11 @@ def test_kernels_left_alone_once_captured_end_on_the_semantics_of_the_full_run(d
 
 
 def test_a_settled_kernel_is_not_moved_and_an_unsettled_one_gets_all_its_steps(data, kernels):
-    none = pretrain_each(NormalisedTeacher(), data, kernels, steps=45, settled=lambda w: torch.zeros(len(w)).bool())
+    none, taken = pretrain_each(NormalisedTeacher(), data, kernels, steps=45, settled=lambda w: torch.zeros(len(w)).bool())
     torch.testing.assert_close(none, pretrain(NormalisedTeacher(), data, kernels, steps=45).last)
-    every = pretrain_each(NormalisedTeacher(), data, kernels, steps=45, settled=lambda w: torch.ones(len(w)).bool())
+    every, at_once = pretrain_each(NormalisedTeacher(), data, kernels, steps=45, settled=lambda w: torch.ones(len(w)).bool())
     assert torch.equal(every, kernels)
+    assert (taken == 45).all() and (at_once == 0).all()
 
 
 def test_a_clock_per_kernel_is_refused_where_kernels_are_coupled(data, kernels):

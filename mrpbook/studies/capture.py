@@ -34,7 +34,7 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, time: 
     (captured), single_T, one_class_T. With to_T the run ends at T, and shares and kernels are left out. With patience > 0,
     kernels not captured by the end are followed on their own for that much longer, and each kernel is read where it first
     captured: `at_capture` [K, d], `winner` [K] (-1: never), `count_end` (how many captured) and `predicted` (of those, winner =
-    largest initial overlap).
+    largest initial overlap). `kernel_steps`: kernels times steps computed.
     """
     m, act, V, S, w0 = setting(seed, noise, K)
     objective = NormalisedTeacher(theta)
@@ -51,6 +51,7 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, time: 
         longer, at_T, T = descend(path.last, limit - time, True)
         times, T = longer.times + time, T + time
     row = int((times == T).nonzero()[0]) if T < torch.inf else -1
+    kernel_steps = round(K * float(times[-1]) / lr)
     out = {"T": T, "count_T": at_T.captured[row].sum(), "single_T": at_T.single[row].sum(),
            "one_class_T": at_T.one_class[row].sum()}
     if not to_T:
@@ -58,13 +59,14 @@ def race(seed: int, noise: float = 0.1, theta: float = 0.9, K: int = 200, time: 
     if patience:
         at_capture = path.kernels[held.captured.int().argmax(0), torch.arange(K)]
         rest = (~held.captured.any(0)).nonzero()[:, 0]
-        at_capture[rest] = pretrain_each(objective, S.X, path.last[rest], act, lr=lr, steps=int(patience / lr), check_every=12,
-                                         settled=lambda w: holding(w, V, m, act).captured)
+        at_capture[rest], taken = pretrain_each(objective, S.X, path.last[rest], act, lr=lr, steps=int(patience / lr),
+                                                check_every=12, settled=lambda w: holding(w, V, m, act).captured)
+        kernel_steps += int(taken.sum())
         end = holding(at_capture, V, m, act)
         winner = torch.where(end.captured, end.winner, -1)
         out |= {"at_capture": at_capture, "winner": winner, "count_end": end.captured.sum(),
                 "predicted": (end.captured & (winner == (w0 @ V.T).argmax(1))).sum()}
-    return out
+    return out | {"kernel_steps": kernel_steps}
 
 
 def default_cells(seeds, noise: float, full: int, **options) -> list[dict]:
