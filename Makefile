@@ -1,18 +1,22 @@
 # Everything a reader or contributor runs; `make help` says what each target costs.
 PY ?= python3
 TIER ?= book
+SCHEDULER ?=
 PORT ?= 8000
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help setup book test claims lab serve clean
+.PHONY: help setup book test bench bench-full claims lab serve clean
 
 help:
 	@echo "make book             run every notebook and build the site: about 10 minutes on 2 cores, then seconds"
 	@echo "make book TIER=smoke  the same with small samples: 3 minutes; verdicts may stay undecided"
 	@echo "make book TIER=paper  the same with large samples: a night on a CPU; stop and resume as you like"
+	@echo "make book SCHEDULER=tcp://host:8786  the same on a cluster, see book/rerun.md"
 	@echo "make claims           print the ledger of the last run; fails if a verdict is not the expected one"
 	@echo "make test             unit tests, every notebook with small samples, checks of that site: 4 minutes"
+	@echo "make bench            the gradient and a draw beside autograd, torch.compile and JAX, on one core: 3 minutes"
+	@echo "make bench-full       the same with large cases and with what was tried and not kept: 15 minutes"
 	@echo "make lab              open the notebooks in JupyterLab"
 	@echo "make serve            show the site at http://localhost:$(PORT)"
 	@echo "make clean            remove results and built pages, keep .venv"
@@ -23,7 +27,7 @@ setup:
 
 # At smoke two pages run at once, otherwise one page with as many processes as there are cores.
 book: setup
-	@$(RUN) doit -f tools/dodo.py -d . -n $(if $(filter smoke,$(TIER)),2,1) tier=$(TIER)
+	@$(RUN) doit -f tools/dodo.py -d . -n $(if $(filter smoke,$(TIER)),2,1) tier=$(TIER) $(if $(SCHEDULER),scheduler=$(SCHEDULER))
 	@echo "open book/_build/html/index.html in a browser, or run: make serve"
 
 test: setup
@@ -32,6 +36,13 @@ test: setup
 	@$(RUN) doit -f tools/dodo.py -d . -n 2 tier=smoke into=results/smoke-site
 	@$(RUN) tools.claims --tier smoke --into results/smoke-site
 	@$(RUN) tools.browser_check results/smoke-site/book/_build/html
+
+bench bench-full:
+	@sh tools/setup.sh $(PY) bench
+	@mkdir -p results/logs
+	@$(RUN) pytest benchmarks --size $(if $(filter bench,$@),bench,full) --benchmark-quiet --benchmark-json=results/logs/bench.json
+	@$(RUN) benchmarks.report results/logs/bench.json results/bench.json
+	@echo "the same numbers: results/bench.json"
 
 claims: setup
 	@$(RUN) tools.claims

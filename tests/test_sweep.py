@@ -1,16 +1,23 @@
 """Cells are computed once, whole, in order, and again when the code changes."""
 
 import os
-import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections import Counter
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tqdm import tqdm
 
 from mrpbook import sweep
+from mrpbook.cells import key_of, read
 
 ROOT = Path(sweep.__file__).parents[1]
 
@@ -73,19 +80,12 @@ def test_without_a_store_every_run_computes(place):
 
 def test_a_damaged_cell_is_computed_again(place):
     store, log = place
-    sweep.run(study, cells(log, (3,)), store=store, jobs=1)
-    (path,) = store.rglob("*.npz")
-    whole = path.read_bytes()
-    damage = [whole[:size] for size in range(0, len(whole), 40)]
-    damage += [whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :] for i in range(0, len(whole), 3)]
-    for i, content in enumerate([*damage, b"not a cell"]):
-        path.write_bytes(content)
-        cell = sweep._read(path)
-        if cell is not None:  # a byte that does not matter
-            assert float(cell["square"]) == 9 and cell["row"].tolist() == [0, 1, 2], i
-    (again,) = sweep.run(study, cells(log, (3,)), store=store, jobs=1)
-    assert float(again["square"]) == 9 and computed(log) == [3, 3]
-    assert float(sweep._read(path)["square"]) == 9  # and the damaged file was replaced
+    sweep.run(study, cells(log), store=store, jobs=1)
+    path = max(store.rglob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
+    path.write_bytes(path.read_bytes()[:100])
+    again = sweep.run(study, cells(log), store=store, jobs=1)
+    assert sweep.stack(again, "square").tolist() == [9, 1, 4] and computed(log) == [3, 1, 2, 2]
+    assert float(read(path)["square"]) == 4  # and the damaged file was replaced
 
 
 def test_a_failing_cell_raises_its_own_error_and_those_before_it_are_kept(place):
@@ -129,48 +129,147 @@ def test_a_worker_killed_while_it_writes_leaves_no_cell_behind(place):
     assert float(cell["square"]) == 9 and computed(log) == [3, 3] and len(list(store.rglob("*.npz"))) == 1
 
 
-def test_a_cell_that_cannot_be_written_leaves_nothing_behind(place, monkeypatch):
+def test_equal_cells_are_computed_once(place):
     store, log = place
-
-    def full(file, **arrays):
-        file.write(b"PK half a cell")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match="no space left"):
-        sweep.run(study, cells(log, (3,)), store=store, jobs=1)
-    assert [path for path in store.rglob("*") if path.is_file()] == []
+    found = sweep.run(study, cells(log, (3, 1, 3)), store=store, jobs=1)
+    assert sweep.stack(found, "square").tolist() == [9, 1, 9] and sorted(computed(log)) == [1, 3]
 
 
-@pytest.fixture
-def copy(tmp_path, monkeypatch):
-    """A copy of the package whose code key is asked for."""
-    shutil.copytree(Path(sweep.__file__).parent, tmp_path / "mrpbook", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(sweep, "__file__", str(tmp_path / "mrpbook" / "sweep.py"))
-    return tmp_path / "mrpbook"
-
-
-@pytest.mark.parametrize("name", ["data.py", "gradients.py", "objectives.py", "studies/capture.py", "reference.py"])
-def test_the_code_key_changes_with_a_module_that_computes(copy, name):
-    before = sweep.code_key()
-    (copy / name).write_text((copy / name).read_text() + "\nX = 1\n")
-    assert sweep.code_key() != before
-
-
-@pytest.mark.parametrize("name", ["plots.py", "ledger.py", "__init__.py"])
-def test_the_code_key_does_not_change_with_a_module_that_draws_or_judges(copy, name):
-    before = sweep.code_key()
-    (copy / name).write_text((copy / name).read_text() + "\nX = 1\n")
-    assert sweep.code_key() == before
-
-
-def test_every_name_that_is_kept_out_of_the_key_is_a_file():
-    assert {name for name in sweep.NOT_NUMBERS if not list(Path(sweep.__file__).parent.rglob(name))} == set()
-
-
-def test_a_changed_code_key_computes_again(place, copy):
+def test_the_bar_counts_found_cells_and_keeps_them_out_of_the_rate(place, monkeypatch):
     store, log = place
-    sweep.run(study, cells(log, (3,)), store=store, jobs=1)
-    (copy / "data.py").write_text("X = 2\n")
-    sweep.run(study, cells(log, (3,)), store=store, jobs=1)
-    assert computed(log) == [3, 3]
+    bars = []
+    monkeypatch.setattr(sweep, "tqdm", lambda **given: bars.append(tqdm(**given | {"disable": False})) or bars[-1])
+    sweep.run(study, cells(log), store=store, jobs=1)
+    sweep.run(study, cells(log, (3, 1, 2, 7)), store=store, jobs=1)
+    assert [(bar.initial, bar.n, bar.total) for bar in bars] == [(0, 3, 3), (3, 4, 4)]
+
+
+@pytest.mark.parametrize("fail", [(), (3,)])
+def test_the_thread_count_of_the_caller_stays(place, fail):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(RuntimeError) if fail else nullcontext():
+            sweep.run(study, cells(place[1], (3,), fail=fail), jobs=1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_a_worker_that_cannot_write_to_the_store_hands_over_is_written_here(place, monkeypatch):
+    store, log = place
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for _ in range(2):
+        sweep.run(study, cells(log), store=store, jobs=1)
+    assert computed(log) == [3, 1, 2]
+    next(store.rglob("*.npz")).write_bytes(b"damaged")
+    for _ in range(2):
+        sweep.run(study, cells(log), store=store, jobs=1)
+    assert len(computed(log)) == 4
+
+
+def test_a_worker_with_other_code_says_so():
+    sweep._same_code(study, key_of(study))
+    with pytest.raises(RuntimeError, match="has other code"):
+        sweep._same_code(study, "0123")
+
+
+def nameless(x):
+    return lambda y: y
+
+
+def unstorable(x):
+    return {"rows": np.asarray([{}, None])}
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"jobs": 0}, "jobs = 0: expected an integer >= 1"),
+    ({"jobs": -1}, "jobs = -1: expected an integer >= 1"),
+    ({"cells": [{}, 3]}, r"cells\[1\] = 3: expected a dict"),
+    ({"study": nameless(3)}, "study = .*expected a function that a module defines by name"),
+    ({"study": partial(nameless, 3)}, "study = .*expected a function that a module defines by name"),
+    ({"study": unstorable, "cells": [{"x": 1}]}, "rows = .* of unstorable: expected numbers, text or an array"),
+    ({"store": Path(__file__)}, "store = .*test_sweep.py.*: expected a folder"),
+])
+def test_a_request_that_cannot_be_met_names_argument_value_and_what_is_allowed(tmp_path, change, message):
+    given = {"study": study, "cells": [], "store": tmp_path, "jobs": 1} | change
+    with pytest.raises(ValueError, match=message):
+        sweep.run(given.pop("study"), given.pop("cells"), **given)
+
+
+@pytest.mark.parametrize("name, value, error, message", [
+    ("MRPBOOK_JOBS", "0", ValueError, "MRPBOOK_JOBS = 0: expected an integer >= 1"),
+    ("MRPBOOK_JOBS", "all", ValueError, "MRPBOOK_JOBS = 'all': expected an integer >= 1"),
+    ("MRPBOOK_SCHEDULER", "node7", ValueError, "MRPBOOK_SCHEDULER = 'node7': expected tcp://host:port"),
+    ("MRPBOOK_SCHEDULER", "tcp://127.0.0.1:9", ImportError, r"needs Dask: pip install 'mrpbook\[cluster\]'"),
+])
+def test_an_environment_that_cannot_be_met_says_what_to_do(place, monkeypatch, name, value, error, message):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(error, match=message):
+        sweep.run(study, cells(place[1]), store=place[0])
+
+
+STOPPED = """
+    import os, signal, sys, time
+    sys.path.insert(0, {tests!r})
+    from mrpbook import sweep
+    from test_sweep import slow
+
+    sweep.run(slow, [dict(x=x, log={log!r}, die={die!r}) for x in range(20)], store={store!r}, jobs=2)
+"""
+
+
+def slow(x, log, die=""):
+    """Takes a while; the cell 8 ends its process unless the file `die` is there."""
+    with open(log, "a") as file:
+        file.write(f"{x}\n")
+    if die and x == 8 and not Path(die).exists():
+        Path(die).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)
+    return {"square": x**2}
+
+
+def start(place, die=""):
+    script = textwrap.dedent(STOPPED).format(tests=str(Path(__file__).parent), log=place[1], store=str(place[0]), die=die)
+    return subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)},
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(place, kept, die=""):
+    """Continue a sweep that was stopped with the cells `kept` on disk, and check that nothing was lost or done twice."""
+    found = sweep.run(slow, [dict(x=x, log=place[1], die=die) for x in range(20)], store=place[0], jobs=1)
+    assert sweep.stack(found, "square").tolist() == [x**2 for x in range(20)]
+    times = Counter(computed(place[1]))
+    assert [x for x in kept if times[x] != 1] == []
+    assert sorted(times) == list(range(20)) and sum(times.values()) <= 24  # 2 a process were handed out
+
+
+def kept_in(store):
+    return [int(np.sqrt(read(path)["square"])) for path in store.rglob("*.npz")]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_is_stopped_continues_where_it_was(place, sent):
+    process = start(place)
+    deadline = time.time() + 60
+    while len(list(place[0].rglob("*.npz"))) < 4:
+        assert time.time() < deadline and process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, sent)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode != 0 and (sent == signal.SIGKILL or "KeyboardInterrupt" in error)
+    kept = kept_in(place[0])
+    assert 4 <= len(kept) < 20
+    finish(place, kept)
+
+
+def test_a_sweep_that_loses_a_process_continues_where_it_was(place, tmp_path):
+    die = str(tmp_path / "died")
+    process = start(place, die)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "TerminatedWorkerError" in error
+    kept = kept_in(place[0])
+    assert kept and 8 not in kept
+    finish(place, kept, die)

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools import claims, closure, execute, pages, weave
+from mrpbook import closure
+from tools import claims, execute, pages, weave
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = """---
@@ -144,6 +145,16 @@ def test_the_key_of_a_page_changes_with_code_values_modules_claims_and_lock_but_
     assert len(set(keys)) == len(keys)
 
 
+def test_the_key_of_a_page_changes_with_a_measured_file_that_it_names_and_with_no_other(project):
+    edit(project / "notebooks" / "one.md", "import sys", "import sys\nmeasured = 'bench.json'")
+    (project / "book" / "results").mkdir()
+    keys = []
+    for name, text in [("bench.json", "[1]"), ("bench.json", "[2]"), ("other.json", "[1]")]:
+        (project / "book" / "results" / name).write_text(text)
+        keys.append(key(project))
+    assert keys[0] != keys[1] == keys[2]
+
+
 def test_two_runs_are_byte_equal_and_hide_bars_but_no_warnings(project):
     (project / "results" / "claims" / "smoke").mkdir(parents=True)
     (project / "results" / "claims" / "smoke" / "one.a.json").write_text("{}")
@@ -179,6 +190,16 @@ def test_a_failing_cell_is_one_line_with_page_cell_cause_and_log(project):
     for part in ("page two", "code cell 2", "notebooks/two.md:15", "ValueError: mu is 3", "logs/two.log"):
         assert part in line
     assert "ValueError: mu is 3" in (project / "results" / "logs" / "two.log").read_text()
+
+
+def test_the_scheduler_of_the_command_line_reaches_the_page(project, monkeypatch):
+    edit(project / "notebooks" / "two.md", "object()", "import os; print(os.environ['MRPBOOK_SCHEDULER'])")
+    monkeypatch.setattr(execute.pages, "ROOT", project)
+    for name in (*execute.environment("smoke", project), "MRPBOOK_SCHEDULER"):
+        monkeypatch.setenv(name, "")  # given back at the end
+    execute.main(["two", "--tier", "smoke", "--scheduler", "tcp://here:1"])
+    *_, cell = nbformat.read(pages.executed(project, "two", "smoke"), 4).cells
+    assert "tcp://here:1\n" in "".join(out.get("text", "") for out in cell.outputs)
 
 
 def entries(verdicts, tier="book"):

@@ -16,6 +16,7 @@ from tools import pages  # noqa: E402
 
 TIER = pages.check_tier(get_var("tier", "book"))
 INTO = get_var("into", ".")
+WHERE = ["--scheduler", get_var("scheduler")] if get_var("scheduler") else []
 
 
 class Reporter(ZeroReporter):
@@ -37,7 +38,7 @@ def task_execute():
     for page in pages.pages(ROOT):
         yield {
             "name": page,
-            "actions": [[sys.executable, "-m", "tools.execute", page, "--tier", TIER]],
+            "actions": [[sys.executable, "-m", "tools.execute", page, "--tier", TIER, *WHERE]],
             "uptodate": [lambda page=page: pages.is_fresh(ROOT, page, TIER)],
         }
 

@@ -1,5 +1,7 @@
 """Execute one page at one tier: python -m tools.execute 03-kernel-capture --tier smoke
 
+With --scheduler tcp://host:8786 the workers of that Dask scheduler compute the draws (mrpbook.sweep).
+
 Writes results/executed/<tier>/<page>.ipynb (only if every cell ran) and results/logs/<page>.log, which holds
 cell times, bars and messages while the page runs.
 """
@@ -157,12 +159,19 @@ def _save(root, page, tier, result, made_from, seconds):
     path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page")
     parser.add_argument("--tier", default="book")
-    given = parser.parse_args()
+    parser.add_argument("--scheduler", help="tcp://host:8786: the workers of this Dask scheduler compute the draws")
+    given = parser.parse_args(arguments)
+    if given.scheduler:
+        os.environ["MRPBOOK_SCHEDULER"] = given.scheduler  # the kernel inherits it
     try:
         run(pages.ROOT, given.page, given.tier)
     except KeyboardInterrupt:
         sys.exit(f"stopped page {given.page}; finished simulation cells are kept")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from tools import closure
-
 ROOT = Path(__file__).resolve().parents[1]
 TIERS = ("smoke", "book", "paper")
 FORMAT = 1  # raise it when executed notebooks made by an older execute.py must not be reused
@@ -101,7 +99,10 @@ def code_cells(notebook) -> list:
 
 def key(root: Path, page: str, notebook) -> str:
     """A hash of all that decides what the page computes: its code cells with the values of the tier, the
-    modules they use, the page's claims and the lock. Prose, and comments in modules, do not count."""
+    modules they use, the page's claims, the lock, and the files of book/results that they name. Prose, and comments in
+    modules, do not count."""
+    from mrpbook import closure  # brings PyTorch: only when something changed
+
     code = [cell.source for cell in code_cells(notebook)]
     lines = "\n".join(code).split("\n")
     plain = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
@@ -112,9 +113,15 @@ def key(root: Path, page: str, notebook) -> str:
         at = Path(error.filename).name if error.filename not in (None, "<unknown>") else "its code"
         stop(f"page {page}: {at} is not Python: {error.msg} ({(error.text or '').strip()})")
     claims = yaml.safe_load((root / "book" / "claims.yml").read_text()) or []
+    measured = [path.read_text() for path in _measured(root) if path.name in plain]
     parts = [FORMAT, code, modules, [c for c in claims if c.get("page") == page],
-             (root / "constraints.txt").read_text()]
+             (root / "constraints.txt").read_text(), measured]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def _measured(root: Path) -> list[Path]:
+    """Results that were measured elsewhere and are part of the source."""
+    return sorted((root / "book" / "results").glob("*.json"))
 
 
 def executed(root: Path, page: str, tier: str) -> Path:
@@ -124,7 +131,7 @@ def executed(root: Path, page: str, tier: str) -> Path:
 def raw(root: Path, page: str) -> str:
     """A hash of the files behind `key` as they are: while it stays the same, nothing needs to be parsed."""
     files = [source(root, page), root / "tools" / "tiers.yml", root / "book" / "claims.yml"]
-    files += [root / "constraints.txt", *sorted((root / "mrpbook").rglob("*.py"))]
+    files += [root / "constraints.txt", *sorted((root / "mrpbook").rglob("*.py")), *_measured(root)]
     return hashlib.sha256(b"\0".join(str(f).encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
 
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Make .venv and install from the lock, once: again only if pyproject.toml, constraints.txt or the Python change.
+# A second argument names one more extra of pyproject.toml to install.
 set -eu
 python=${1:-python3}
 stop() { echo "$1" >&2; exit 1; }
@@ -11,7 +12,8 @@ case $version in
     *) stop "$python is Python $version, and 3.11, 3.12 or 3.13 is needed: name another one, as in make book PY=python3.12" ;;
 esac
 key="$version $(cat pyproject.toml constraints.txt | cksum)"
-if [ -f .venv/installed ] && [ "$(cat .venv/installed)" = "$key" ]; then
+marker=.venv/installed${2:+-$2}
+if [ -f "$marker" ] && [ "$(cat "$marker")" = "$key" ]; then
     exit 0
 fi
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
@@ -24,6 +26,7 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
     rm -rf .venv
     "$python" -m venv .venv >"$log" 2>&1 || stop "cannot make .venv: $(tail -n 1 "$log"); log: $log"
 fi
-.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[book,test]' >"$log" 2>&1 ||
+.venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[book,test${2:+,$2}]" >"$log" 2>&1 ||
     stop "the installation failed: $(grep -E '^ERROR' "$log" | tail -n 1); log: $log"
 echo "$key" >.venv/installed
+echo "$key" >"$marker"

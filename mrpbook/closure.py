@@ -1,8 +1,9 @@
 """Which modules of the package a piece of code uses, read from its syntax tree; nothing is imported.
 
 `import mrpbook as mb` counts as a use of those modules whose names follow `mb.`, so that a change to one
-module re-executes only the pages that use it. A use that cannot be read (`mb` passed on, `from mrpbook
-import *`) counts as a use of the whole package. Modules loaded by name at run time are not seen.
+module re-executes only the pages, and computes again only the cells, that use it. A use that cannot be read
+(`mb` passed on, `from mrpbook import *`) counts as a use of the whole package. Modules loaded by name at run
+time are not seen, except those that the package itself loads late.
 """
 
 import ast
@@ -93,10 +94,13 @@ def uses(tree: ast.AST, known: dict[str, Path], module: str = "") -> set[str]:
     return found
 
 
-def closure(code: str, package: Path) -> dict[str, Path]:
-    """The modules that `code` uses, directly or through other modules of `package`: dotted name -> file."""
+def closure(code: str, package: Path, module: str = "") -> dict[str, Path]:
+    """The modules that `code` uses, directly or through other modules of `package`: dotted name -> file.
+
+    module: the dotted name of `code` if it is itself a module of `package`; its relative imports start there.
+    """
     known = modules(package)
-    todo, done = uses(ast.parse(code), known), set()
+    todo, done = uses(ast.parse(code), known, module), set()
     while todo:
         name = todo.pop()
         done.add(name)
