@@ -38,7 +38,7 @@ class Core(NamedTuple):
 def core(q: int) -> Core:
     """The loops for sigma(a) = u^q / q + (max(a, 0) - u), sigma'(a) = u^(q-1), u = clamp(a, 0, 1).
 
-    The first call of each in a Python installation compiles, for about a second; the result is kept on disk.
+    The first call of each in an installation compiles, for a second or two; the result is kept on disk (see `prepare`).
     """
     def compiled(loop):
         # contract: a * b + c in one instruction, and nothing else of fast-math. unwrap: checks of types may surround a loop
@@ -89,3 +89,13 @@ def core(q: int) -> Core:
                     row[r] = (level[r] - beta * (share * u**q + (z - u))) * u**slope
 
     return Core(answer, pull, answer_and_pull)
+
+
+def prepare(q: int = 4) -> None:
+    """Compile the loops for q and float32 now, so that nothing that is timed or waited for has to. Without Numba: nothing."""
+    if not available():
+        return
+    a, one = np.zeros((1, 1), np.float32), np.float32(1)
+    core(q).answer(a, 1, a.copy())
+    core(q).pull(a, 1, a.copy(), one)
+    core(q).answer_and_pull(a, 1, one, one, one)

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .blocks import blocks
 from .memory import check_fits
 from .rng import generator
 from .validation import check_integer, check_real
@@ -26,7 +27,7 @@ class SmoothedReLU:
 
     def __call__(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         u = a.clamp(0, self.varrho)
-        return u**self.q / (self.q * self.varrho ** (self.q - 1)) + (a - self.varrho).clamp_min(0)
+        return u**self.q / (self.q * self.varrho ** (self.q - 1)) + (a - self.varrho).relu()  # slope 0 at 0
 
     def derivative(self, a: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """sigma'(a) = (clamp(a, 0, varrho) / varrho)^(q-1)."""
@@ -38,12 +39,16 @@ def activations(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"]) -> Float[Ten
     return X @ w.T
 
 
-def responses(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], act: SmoothedReLU | None = None,
-              block: int = 256) -> Float[Tensor, "N K"]:
-    """The encoder h_r(X) = sum_p sigma(<w_r, x_p>) (recalled form), [N, K]; in blocks of samples to stay in the cache."""
+def responses(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], act: SmoothedReLU | None = None) -> Float[Tensor, "N K"]:
+    """The encoder h_r(X) = sum_p sigma(<w_r, x_p>) (recalled form), [N, K].
+
+    In cache-sized blocks where no gradient is asked for. MemoryError if the responses do not fit.
+    """
     act = act or SmoothedReLU()
     check_fits(f"responses of K = {len(w)} kernels to N = {len(X)} samples", 2 * len(w) * len(X) * X.element_size(), "N or K")
-    return torch.cat([act(activations(w, part)).sum(1) for part in X.split(block)])
+    if torch.is_grad_enabled() and (w.requires_grad or X.requires_grad):
+        return act(activations(w, X)).sum(1)
+    return blocks(X, len(w), act.q, keep=False).answer(w / act.varrho).mul_(act.varrho)
 
 
 def initial_kernels(K: int, d: int, seed: int, sigma_0: float = 0.05, purpose: str = "kernels") -> Float[Tensor, "K d"]:

@@ -19,6 +19,7 @@ from mrpbook.gradients import Descent
 from mrpbook.network import SmoothedReLU
 from mrpbook.objectives import NormalisedTeacher, PlainDecoder, RescaledTeacher
 
+ROOT = Path(gradients.__file__).parents[1]
 KINDS = (NormalisedTeacher, RescaledTeacher, PlainDecoder)
 COMPILED = [False, pytest.param(True, marks=pytest.mark.skipif(not core.available(), reason="Numba does not run here"))]
 
@@ -127,6 +128,23 @@ def test_data_on_a_gpu_take_the_fused_path_and_what_it_refuses_runs_in_blocks(mo
     assert refused.fused is None and set(refused.blocks) == {len(w)}
     monkeypatch.setattr(gradients, "_fused", lambda *_: torch.neg)
     assert torch.equal(Descent(NormalisedTeacher(), X, len(w), SmoothedReLU())(w), -w)
+
+
+def test_nothing_is_compiled_when_it_has_been_prepared():
+    """In a process of its own: what `prepare` left on disk is read, and all loops of a gradient in float32 are there."""
+    if not core.available():
+        pytest.skip("Numba does not run here")
+    core.prepare()
+    script = """
+import mrpbook as mb, torch
+from mrpbook.core import core
+X, w = torch.ones(2, 3, 4), torch.ones(5, 4)
+for objective in (mb.NormalisedTeacher(), mb.RescaledTeacher()):
+    mb.gradients.Descent(objective, X, 5, mb.SmoothedReLU())(w)
+print([sum(loop.stats.cache_misses.values()) for loop in core(4)], [sum(loop.stats.cache_hits.values()) for loop in core(4)])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split("]")[0] == "[0, 0, 0" and done.stdout.split()[-3:] == ["[1,", "1,", "1]"]
 
 
 @pytest.mark.parametrize("compiled", COMPILED)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from mrpbook import reference
+from mrpbook.blocks import Blocks, CompiledBlocks
 from mrpbook.network import SmoothedReLU, activations, initial_kernels, responses
 
 acts = st.builds(SmoothedReLU, q=st.integers(2, 6), varrho=st.floats(0.05, 2))
@@ -41,11 +42,17 @@ def test_an_activation_outside_its_range_is_refused(wrong, message):
 
 
 @pytest.mark.parametrize("block", [1, 3, 7, 100])
-def test_responses_are_the_same_for_every_block_size(block):
+def test_responses_are_the_reference_for_every_block_size_and_where_a_gradient_is_asked_for(block, monkeypatch):
     torch.manual_seed(0)
     w, X, act = torch.randn(5, 6).double(), torch.randn(7, 4, 6).double(), SmoothedReLU()
-    whole = responses(w, X, act, block=block)
-    np.testing.assert_allclose(whole, reference.plain_target(w.numpy(), X.numpy()), rtol=1e-12)
+    expected = reference.plain_target(w.numpy(), X.numpy())
+    for kind in (Blocks, CompiledBlocks):
+        monkeypatch.setattr(kind, "BYTES", block * 8 * 4 * 5)
+    np.testing.assert_allclose(responses(w, X, act), expected, rtol=1e-12)
+    followed = responses(w.requires_grad_(), X, act)
+    np.testing.assert_allclose(followed.detach(), expected, rtol=1e-12)
+    assert followed.requires_grad
+    w = w.detach()
     assert activations(w, X)[2, 3, 4] == pytest.approx(float(w[4] @ X[2, 3]))
 
 
@@ -74,3 +81,10 @@ def test_shapes_are_checked_while_the_tests_run():
         activations(torch.zeros(3, 4), torch.zeros(2, 2, 5))
     with pytest.raises(TypeCheckError):
         activations(torch.zeros(3, 4), torch.zeros(2, 2, 4, dtype=torch.int64))
+
+
+def test_autograd_agrees_with_the_derivative_where_the_pieces_meet():
+    act = SmoothedReLU()
+    a = torch.tensor([-1.0, 0.0, act.varrho, 2 * act.varrho], dtype=torch.float64, requires_grad=True)
+    act(a).sum().backward()
+    torch.testing.assert_close(a.grad, act.derivative(a.detach()))

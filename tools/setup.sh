@@ -28,5 +28,8 @@ if [ ! -x .venv/bin/python ] || [ "$(.venv/bin/python -c 'import sys; print("%d.
 fi
 .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[book,test${2:+,$2}]" >"$log" 2>&1 ||
     stop "the installation failed: $(grep -E '^ERROR' "$log" | tail -n 1); log: $log"
+# compile what is compiled, so that no page waits for it
+.venv/bin/python -c 'from mrpbook.core import prepare; prepare()' >>"$log" 2>&1 ||
+    stop "the compiled loops do not work here: $(tail -n 1 "$log"); log: $log"
 echo "$key" >.venv/installed
 echo "$key" >"$marker"
