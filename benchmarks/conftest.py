@@ -18,6 +18,7 @@ from . import ways  # noqa: E402
 from .compare import Missing, turns  # noqa: E402
 from .machine import machine  # noqa: E402
 
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 MISSING = {}  # (case, way) -> what it lacks
 
 
@@ -78,12 +79,19 @@ def prepare(way):
     return ready, seconds, max(end - start - seconds, 0.0)
 
 
+def on_cores(case):
+    """Processor time is that of one core: threads that are made from now on stay on it. Wall time: all cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(CORES)} if case.clock is time.process_time else CORES)
+
+
 @pytest.fixture
 def timed(benchmark, prepared):
     """timed(turn): prepare and check the way in its first turn, time it in every turn."""
 
     def run(turn):
         case, way = turn.case, turn.way
+        on_cores(case)
         if prepared and next(iter(prepared))[0] != case.name:
             prepared.clear()
         key = case.name, way.name

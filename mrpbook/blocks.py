@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .core import available, core
 from .memory import check_fits
+from .validation import check_same
 
 
 class Blocks:
@@ -27,9 +28,10 @@ class Blocks:
         self.N, self.P, self.d = X.shape
         self.K, self.q, self.keep = K, q, keep
         size = self.BYTES if X.device.type == "cpu" else 2**28  # elsewhere few launches count, not the cache
-        self.block = min(self.N, max(1, size // (X.element_size() * self.P * K)))
-        held = self.ARRAYS * (self.N if keep else self.block) * self.P + self.N
-        check_fits(f"a gradient for N = {self.N}, P = {self.P}, K = {K}", held * K * X.element_size(), "N or K")
+        self.block = max(1, min(self.N, size // (X.element_size() * self.P * max(1, K))))
+        if X.device.type == "cpu":
+            held = (self.ARRAYS * self.P + 3) * self.N if keep else self.ARRAYS * self.block * self.P + self.N
+            check_fits(f"a gradient for N = {self.N}, P = {self.P}, K = {K}", held * K * X.element_size(), "N or K")
         self.rows = X.reshape(self.N * self.P, self.d).contiguous()
         self.h, self.out = X.new_empty(self.N, K), X.new_empty(K, self.d)
         self.allocate(self.block * self.P, (self.N if keep else self.block) * self.P)
@@ -47,7 +49,8 @@ class Blocks:
             yield slice(i, j), rows if self.keep else slice(0, (j - i) * self.P), self.rows[rows]
 
     def answer(self, w: Float[Tensor, "K d"]) -> Float[Tensor, "N K"]:
-        """h = sum_p sigma(a_p); what `pull` needs is kept."""
+        """h = sum_p sigma(a_p); what `pull` needs is kept. ValueError for kernels of another number or dimension."""
+        check_same("shape of w", tuple(w.shape), "K and X", (self.K, self.d))
         for samples, rows, x in self.spans():
             self.h[samples] = self._activate(torch.mm(x, w.T, out=self.a[:len(x)]), rows)
         return self.h
@@ -94,6 +97,7 @@ class CompiledBlocks(Blocks):
         self.a = self.h.new_empty(kept, self.K)
 
     def answer(self, w):
+        check_same("shape of w", tuple(w.shape), "K and X", (self.K, self.d))
         for samples, rows, x in self.spans():
             self.core.answer(torch.mm(x, w.T, out=self.a[rows]).numpy(), self.P, self.h[samples].numpy())
         return self.h
@@ -115,9 +119,9 @@ class CompiledBlocks(Blocks):
 def blocks(X: Float[Tensor, "N P d"], K: int, q: int, keep: bool, compiled: bool | None = None) -> Blocks:
     """The faster workspace that runs here; compiled=True or False insists on one. Both give the same numbers to rounding.
 
-    ValueError if compiled is True where Numba is missing or switched off, or the data are not on a CPU.
+    ValueError if compiled is True where Numba is missing or switched off, or the data are not float32 or float64 on a CPU.
     """
-    possible = available() and X.device.type == "cpu"
+    possible = available() and X.device.type == "cpu" and X.dtype in (torch.float32, torch.float64)
     if compiled and not possible:
-        raise ValueError("compiled = True: allowed where Numba is installed and switched on, for data on a CPU")
+        raise ValueError("compiled = True: allowed where Numba is installed and switched on, for float32 or float64 on a CPU")
     return (CompiledBlocks if possible and compiled is not False else Blocks)(X, K, q, keep)

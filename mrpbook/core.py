@@ -42,7 +42,11 @@ def core(q: int) -> Core:
     """
     def compiled(loop):
         # contract: a * b + c in one instruction, and nothing else of fast-math. unwrap: checks of types may surround a loop
-        return numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")(inspect.unwrap(loop))
+        settings = dict(nogil=True, fastmath={"contract"}, error_model="numpy")
+        try:
+            return numba.njit(cache=True, **settings)(inspect.unwrap(loop))
+        except RuntimeError:  # no folder can be written: every process compiles for itself
+            return numba.njit(**settings)(inspect.unwrap(loop))
 
     slope = q - 1
 
@@ -92,10 +96,9 @@ def core(q: int) -> Core:
 
 
 def prepare(q: int = 4) -> None:
-    """Compile the loops for q and float32 now, so that nothing that is timed or waited for has to. Without Numba: nothing."""
-    if not available():
-        return
-    a, one = np.zeros((1, 1), np.float32), np.float32(1)
-    core(q).answer(a, 1, a.copy())
-    core(q).pull(a, 1, a.copy(), one)
-    core(q).answer_and_pull(a, 1, one, one, one)
+    """Compile the loops for q now, so that nothing that is timed or waited for has to. Without Numba: nothing."""
+    for number in (np.float32, np.float64) if available() else ():
+        a, one = np.zeros((1, 1), number), number(1)
+        core(q).answer(a, 1, a.copy())
+        core(q).pull(a, 1, a.copy(), one)
+        core(q).answer_and_pull(a, 1, one, one, one)

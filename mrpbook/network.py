@@ -45,8 +45,10 @@ def responses(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], act: SmoothedR
     In cache-sized blocks where no gradient is asked for. MemoryError if the responses do not fit.
     """
     act = act or SmoothedReLU()
-    check_fits(f"responses of K = {len(w)} kernels to N = {len(X)} samples", 2 * len(w) * len(X) * X.element_size(), "N or K")
-    if torch.is_grad_enabled() and (w.requires_grad or X.requires_grad):
+    follow = torch.is_grad_enabled() and (w.requires_grad or X.requires_grad)
+    numbers = len(w) * len(X) * (4 * X.shape[1] if follow else 2)
+    check_fits(f"responses of K = {len(w)} kernels to N = {len(X)} samples", numbers * X.element_size(), "N or K")
+    if follow:
         return act(activations(w, X)).sum(1)
     return blocks(X, len(w), act.q, keep=False).answer(w / act.varrho).mul_(act.varrho)
 

@@ -86,6 +86,8 @@ def curves(x, series, *, xlabel, ylabel, message, uncertainty, alt, roles=None, 
             at = np.asarray(_of(x, title), dtype=float)
             scales = {"xscale": "log" if logx else "linear", "yscale": "log" if logy else "linear"}
             ax.set(xlabel=_of(xlabel, title), **scales)
+            if logx and np.floor(np.log10(at.max())) >= np.ceil(np.log10(at.min())):
+                ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())  # a power of ten is named, so they need not be
             for name, (mean, low, high) in data[title].items():
                 colour, style, marker = looks[name]
                 if style:

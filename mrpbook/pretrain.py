@@ -67,7 +67,8 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
     objective: any Objective; X: [N, P, d]; w0: initial kernels [K, d] (not changed); snapshots: every so many steps, or a
     list of steps (step 0 and the last one are always kept); stop: called at snapshots, ends the run when it returns True.
     Raises ValueError for wrong shapes, a direction of the wrong shape, or lr, steps, snapshots <= 0; Diverged when the
-    kernels of a snapshot are not finite; MemoryError, before the first step, if the snapshots or a gradient do not fit.
+    kernels of a snapshot are not finite; MemoryError, before the first step, if the snapshots do not fit, or the workspace of a
+    masked objective of this package.
     """
     act = act or SmoothedReLU()
     _check(X, w0)
@@ -79,7 +80,7 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
     # twice: single states, then stacked
     check_fits(f"{len(keep)} snapshots of K = {len(w0)} kernels in d = {w0.shape[1]} dimensions",
                2 * len(keep) * w0.numel() * w0.element_size(), "the number of snapshots or K")
-    direction, w = Descent(objective, X, len(w0), act), w0.clone()
+    direction, w = Descent(objective, X.detach(), len(w0), act), w0.detach().clone()
     times, kept = [0.0], [w.clone()]
     for step in range(1, steps + 1):
         g = direction(w)
@@ -92,7 +93,7 @@ def pretrain(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, 
             kept.append(w.clone())
             if stop is not None and stop(w):
                 break
-    return Trajectory(torch.tensor(times), torch.stack(kept))
+    return Trajectory(torch.tensor(times, device=w.device), torch.stack(kept))
 
 
 def pretrain_each(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Tensor, "K d"], act: SmoothedReLU | None = None,
@@ -111,7 +112,8 @@ def pretrain_each(objective: Objective, X: Float[Tensor, "N P d"], w0: Float[Ten
     act = act or SmoothedReLU()
     check_integer("steps", steps, 1)
     check_integer("check_every", check_every, 1)
-    w, active, taken = w0.clone(), (~settled(w0)).nonzero()[:, 0], torch.zeros(len(w0), dtype=torch.int64)
+    w, active, taken = w0.clone(), (~settled(w0)).nonzero()[:, 0], torch.zeros(len(w0), dtype=torch.int64,
+                                                                                       device=w0.device)
     for start in range(0, steps, check_every):
         if len(active) == 0:
             break
@@ -139,10 +141,10 @@ def pretrain_along_arcs(objective: Objective, X: Float[Tensor, "N P d"], w0: Flo
     _check(X, w0)
     check_real("length", length, 0, open_low=True)
     check_integer("steps", steps, 1)
-    direction, w = Descent(objective, X, len(w0), act), w0.clone()
+    direction, w = Descent(objective, X.detach(), len(w0), act), w0.detach().clone()
     check_fits(f"the path of K = {len(w0)} kernels in d = {w0.shape[1]} dimensions over steps = {steps}",
                (steps + 1) * w0.numel() * w0.element_size(), "steps or K")
-    times = torch.zeros(steps + 1, len(w0), dtype=torch.float64)
+    times = torch.zeros(steps + 1, len(w0), dtype=torch.float64, device=w0.device)
     kept = w0.new_empty(steps + 1, *w0.shape)
     kept[0] = w
     for step in range(1, steps + 1):
@@ -160,6 +162,8 @@ def pretrain_along_arcs(objective: Objective, X: Float[Tensor, "N P d"], w0: Flo
 def _check(X, w0):
     if X.ndim != 3 or w0.ndim != 2 or X.shape[2] != w0.shape[1]:
         raise ValueError(f"X {tuple(X.shape)} and w0 {tuple(w0.shape)}: expected [N, P, d] and [K, d] with the same d")
+    if not len(X) or not len(w0):
+        raise ValueError(f"X {tuple(X.shape)} and w0 {tuple(w0.shape)}: expected at least one sample and one kernel")
     if X.dtype != w0.dtype:
         raise ValueError(f"X is {X.dtype} and w0 {w0.dtype}: expected the same type of number")
 

@@ -61,7 +61,7 @@ def train(X: Float[Tensor, "N P d"], y: Int[Tensor, "N"], w0: Float[Tensor, "K d
     if u0.shape[1] != len(w0) or len(y) != len(X) or int(y.max()) >= len(u0):
         raise ValueError(f"u0 {tuple(u0.shape)}, w0 {tuple(w0.shape)}, X {tuple(X.shape)}, y up to {int(y.max())}: expected "
                          "u0 [k, K], w0 [K, d], X [N, P, d], y [N] below k")
-    w, u = w0.clone(), u0.clone()
+    X, w, u = X.detach(), w0.detach().clone(), u0.detach().clone()
     network = Network(X, y, len(w0), act)
     rates = {"w": lr, "u": lr_head}
     adam = torch.optim.Adam([{"params": [w], "lr": lr}, {"params": [u], "lr": lr_head}]) if optimiser == "adam" else None

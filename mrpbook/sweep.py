@@ -25,6 +25,7 @@ def run(study: Callable[..., dict], cells: Sequence, *, store: Path | None = Non
     study: a function of a module that returns a dict of arrays, numbers and text. cells: dicts of its arguments. store: folder
     for finished cells, one file per (study, arguments, code the study reaches, versions of the libraries that compute). A cell
     that is there is read, not computed; a damaged one is computed again; equal cells are computed once.
+    A study outside this package is keyed by its module's file as it is when `run` is called: start Python again after an edit.
     jobs: processes (default: environment MRPBOOK_JOBS, else all cores).
 
     With MRPBOOK_SCHEDULER=tcp://host:8786 in the environment the workers of that Dask scheduler compute instead, each with as

@@ -16,6 +16,7 @@ PAGES = (
     "03-kernel-capture",
     "04-one-semantic-per-kernel",
     "05-downstream",
+    "how-fast",
 )
 
 

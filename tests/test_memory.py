@@ -47,7 +47,7 @@ def test_a_request_is_judged_by_what_is_free_now(monkeypatch):
     class Machine:
         available = 2**30
 
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: Machine)
+    monkeypatch.setattr(memory, "available", lambda: Machine.available)
     memory.check_fits("this", 2**30, "it")
     with pytest.raises(MemoryError, match="this needs 1.0 GiB and 1.0 GiB are free: lower it"):
         memory.check_fits("this", 2**30 + 1, "it")
@@ -61,3 +61,12 @@ def test_the_size_named_for_samples_is_the_peak_that_they_need(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak / 1.3 <= asked[0] <= peak * 1.3
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    free = memory.available(tmp_path)  # no group: the machine's
+    for limit, expected in (("1000", 400), ("max", None), (str(2**60), None)):
+        (tmp_path / "memory.max").write_text(limit)
+        (tmp_path / "memory.current").write_text("600")
+        found = memory.available(tmp_path)
+        assert found == expected if expected else found > free / 2

@@ -88,3 +88,8 @@ def test_autograd_agrees_with_the_derivative_where_the_pieces_meet():
     a = torch.tensor([-1.0, 0.0, act.varrho, 2 * act.varrho], dtype=torch.float64, requires_grad=True)
     act(a).sum().backward()
     torch.testing.assert_close(a.grad, act.derivative(a.detach()))
+
+
+def test_no_kernels_and_no_samples_have_empty_responses():
+    X = torch.ones(3, 2, 4)
+    assert responses(torch.ones(0, 4), X).shape == (3, 0) and responses(torch.ones(5, 4), X[:0]).shape == (0, 5)

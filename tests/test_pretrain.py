@@ -216,3 +216,15 @@ def test_an_arc_without_length_is_refused(change, message, data, kernels):
 def test_data_and_kernels_of_different_number_types_are_refused(data, kernels):
     with pytest.raises(ValueError, match="X is torch.float64 and w0 torch.float32"):
         pretrain(PlainDecoder(), data.double(), kernels)
+
+
+def test_no_samples_or_no_kernels_are_refused(data, kernels):
+    for X, w in ((data[:0], kernels), (data, kernels[:0])):
+        with pytest.raises(ValueError, match="expected at least one sample and one kernel"):
+            pretrain(NormalisedTeacher(), X, w)
+
+
+def test_parameters_that_ask_for_gradients_are_followed_by_none(data, kernels):
+    parameter = torch.nn.Parameter(kernels.clone())
+    found = pretrain(NormalisedTeacher(), data, parameter, steps=3).last
+    assert not found.requires_grad and torch.equal(found, pretrain(NormalisedTeacher(), data, kernels, steps=3).last)
