@@ -17,7 +17,8 @@ class Ready(NamedTuple):
     """A way that is ready to be timed.
 
     call: does the work once; work: its operation count in GFLOP, of the matrix products alone, the same for every way of a
-    gradient; check: is given what `call` returned and raises AssertionError unless it is right; steps: gradients per call.
+    gradient; check: is given what `call` returned and raises AssertionError unless it is right; steps: gradients of one network
+    per call.
     """
 
     call: Callable[[], Any]

@@ -18,7 +18,8 @@ def rows(raw: dict) -> list[dict]:
     ratio_to_eager: the median of the same against the eager blocks. n: rounds. floor_ms: the matrix products alone;
     share_of_floor: floor / time. gflop: operation count of the matrix products, gflops: the same per second; share_of_peak:
     against a large product in the same round. compile_s: until the first answer, less the time of a call. cpu_per_wall:
-    processor time / wall time, 1 on a quiet machine. steps_per_s: gradients per second. What a case lacks is None.
+    processor time / wall time, 1 on a quiet machine. steps_per_s: gradients of one network
+    per second. What a case lacks is None.
     """
     cases = defaultdict(lambda: defaultdict(dict))
     for one in raw["benchmarks"]:
@@ -72,7 +73,7 @@ def table(found: list[dict], missing: list[dict]) -> str:
         mine = [row | {"spread": row["ratio"] and f"{row['ratio_low']:.2f} - {row['ratio_high']:.2f}"}
                 for row in found if row["case"] == case]
         columns = {key: column for key, column in COLUMNS.items() if any(row[key] is not None for row in mine)}
-        for key in ("gflop", "steps_per_s") if mine[0]["floor_ms"] else ():  # the same for every way
+        for key in ("gflop",) if mine[0]["floor_ms"] else ():  # the same for every way
             del columns[key]
         width = max(len(row["way"]) for row in mine) + 2
         out += ["", f"{case}: {mine[0]['gflop']:.3g} GFLOP" if mine[0]["floor_ms"] else f"{case}",

@@ -41,13 +41,13 @@ def convolution(problem: Problem) -> Ready:
         h, v = s.sum(2), (s**2).sum(2)
         return ((H - objective.c * theta * h) ** 2 + objective.c**2 * theta * (1 - theta) * v).sum() / (2 * problem.N)
 
-    return Ready(ways.gradient_of(loss, problem), problem.work, problem.is_gradient)
+    return Ready(ways.gradient_of(loss, problem), problem.work, problem.is_gradient, problem.seeds)
 
 
 def compiled_closed_form(problem: Problem) -> Ready:
     ways.need_compiler()
     descent = torch.compile(lambda w, X: problem.objective.descent(w, X, ACT), dynamic=False)
-    return Ready(lambda: descent(problem.w, problem.X), problem.work, problem.is_direction)
+    return Ready(lambda: descent(problem.w, problem.X), problem.work, problem.is_direction, problem.seeds)
 
 
 def compiled_core(problem: Problem) -> Ready:
@@ -70,7 +70,7 @@ def compiled_core(problem: Problem) -> Ready:
             out.addmm_(between(torch.mm(x, problem.w.T, out=a[:len(x)])).T, x)
         return out * (objective.c * objective.theta / problem.N)
 
-    return Ready(call, problem.work, problem.is_direction)
+    return Ready(call, problem.work, problem.is_direction, problem.seeds)
 
 
 def recomputing(problem: Problem) -> Ready:
@@ -93,13 +93,13 @@ def recomputing(problem: Problem) -> Ready:
             out.addmm_(a[:len(x)].T, x)
         return out * (varrho * objective.c * objective.theta / problem.N)
 
-    return Ready(call, problem.work, problem.is_direction)
+    return Ready(call, problem.work, problem.is_direction, problem.seeds)
 
 
 def double(problem: Problem) -> Ready:
     X, w = problem.X.double(), problem.w.double()
     direction = gradients.Descent(problem.objective, X, problem.K, ACT)
-    return Ready(lambda: direction(w), problem.work, problem.is_direction)
+    return Ready(lambda: direction(w), problem.work, problem.is_direction, problem.seeds)
 
 
 def batched_products(problem: Problem) -> Ready:
@@ -116,7 +116,7 @@ def batched_products(problem: Problem) -> Ready:
         x = problem.rows.double()
         ways.same(found, problem.w.double() @ (x.T @ x))
 
-    return Ready(call, problem.work, check)
+    return Ready(call, problem.work, check, problem.seeds)
 
 
 def many(problem, times):

@@ -15,14 +15,14 @@ ROUNDS = {"tiny": 2, "bench": 5, "full": 7}
 def torch_vmap(problem: Problem) -> Ready:
     stack = problem.w.view(problem.seeds, problem.K, problem.d)
     gradients = torch.func.vmap(torch.func.grad(ways.closed_loss(problem)), in_dims=(0, None))
-    return Ready(lambda: gradients(stack, problem.X), problem.work, problem.is_gradient)
+    return Ready(lambda: gradients(stack, problem.X), problem.work, problem.is_gradient, problem.seeds)
 
 
 def one_by_one(problem: Problem) -> Ready:
     """The blocked gradient of each seed in turn."""
     stack = problem.w.view(problem.seeds, problem.K, problem.d)
     direction = ways.Descent(problem.objective, problem.X, problem.K, ways.ACT)
-    return Ready(lambda: torch.stack([direction(w).clone() for w in stack]), problem.work, problem.is_direction)
+    return Ready(lambda: torch.stack([direction(w).clone() for w in stack]), problem.work, problem.is_direction, problem.seeds)
 
 
 def stack_ways(problem: Problem, size: str) -> list[Way]:

@@ -48,7 +48,7 @@ def autograd_sampled(problem: Problem) -> Ready:
     def loss(w, X):
         return sampled_loss(objective, w, X, (torch.rand(shape) < objective.theta).float())
 
-    return Ready(gradient_of(loss, problem), problem.work, check)
+    return Ready(gradient_of(loss, problem), problem.work, check, problem.seeds)
 
 
 def closed_loss(problem: Problem):
@@ -56,17 +56,18 @@ def closed_loss(problem: Problem):
 
 
 def autograd_closed(problem: Problem) -> Ready:
-    return Ready(gradient_of(closed_loss(problem), problem), problem.work, problem.is_gradient)
+    return Ready(gradient_of(closed_loss(problem), problem), problem.work, problem.is_gradient, problem.seeds)
 
 
 def autograd_compiled(problem: Problem) -> Ready:
     need_compiler()
     loss = torch.compile(closed_loss(problem), dynamic=False)
-    return Ready(gradient_of(loss, problem), problem.work, problem.is_gradient)
+    return Ready(gradient_of(loss, problem), problem.work, problem.is_gradient, problem.seeds)
 
 
 def closed_form(problem: Problem) -> Ready:
-    return Ready(lambda: problem.objective.descent(problem.w, problem.X, ACT), problem.work, problem.is_direction)
+    return Ready(lambda: problem.objective.descent(problem.w, problem.X, ACT), problem.work, problem.is_direction,
+                 problem.seeds)
 
 
 def blocked(problem: Problem, compiled: bool | None = None) -> Ready:
@@ -74,7 +75,7 @@ def blocked(problem: Problem, compiled: bool | None = None) -> Ready:
     if compiled and not available():
         raise Missing("Numba is not installed")
     direction = Descent(problem.objective, problem.X, len(problem.w), ACT, compiled)
-    return Ready(lambda: direction(problem.w), problem.work, problem.is_direction)
+    return Ready(lambda: direction(problem.w), problem.work, problem.is_direction, problem.seeds)
 
 
 def products(problem: Problem) -> Ready:
@@ -90,7 +91,7 @@ def products(problem: Problem) -> Ready:
         same(found, g.double().T @ rows.double())
         same(a, rows.double() @ w.double().T)
 
-    return Ready(call, problem.work, check)
+    return Ready(call, problem.work, check, problem.seeds)
 
 
 def products_in_blocks(problem: Problem) -> Ready:
@@ -107,7 +108,8 @@ def products_in_blocks(problem: Problem) -> Ready:
                 out.addmm_(a[:len(x)].T, x)
         return torch.cat([out for _, out in buffers])
 
-    return Ready(call, problem.work, lambda found: same(found, problem.w.double() @ rows.double().T @ rows.double()))
+    return Ready(call, problem.work, lambda found: same(found, problem.w.double() @ rows.double().T @ rows.double()),
+                 problem.seeds)
 
 
 def large_product() -> Ready:

@@ -99,7 +99,7 @@ def closed_form_in_blocks(objective):
 def ready(function, problem: Problem, check, w=None) -> Ready:
     X, w = (jax().numpy.asarray(array.numpy()) for array in (problem.X, problem.w if w is None else w))
     compiled = jax().jit(function)
-    return Ready(lambda: compiled(w, X).block_until_ready(), problem.work, check)
+    return Ready(lambda: compiled(w, X).block_until_ready(), problem.work, check, problem.seeds)
 
 
 def by_autodiff(problem: Problem, form=loss) -> Ready:
