@@ -14,7 +14,7 @@ help:
 	@echo "make book TIER=paper  the same with large samples: a night on a CPU; stop and resume as you like"
 	@echo "make book SCHEDULER=tcp://host:8786  the same on a cluster, see book/rerun.md"
 	@echo "make claims           print the ledger of the last run; fails if a verdict is not the expected one"
-	@echo "make test             unit tests, every notebook with small samples, checks of that site: 6 minutes"
+	@echo "make test             unit tests, every notebook with small samples, checks of that site: 5 minutes"
 	@echo "make bench            the gradient and a draw beside autograd, torch.compile and JAX, on one core: 3 minutes"
 	@echo "make bench-full       the same with large cases and with what was tried and not kept: 20 minutes"
 	@echo "make lab              open the notebooks in JupyterLab"
