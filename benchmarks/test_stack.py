@@ -9,7 +9,7 @@ from .problems import Problem
 
 OBJECTIVES = {"rescaled": RescaledTeacher(theta=0.75, tau=1.3), "normalised": NormalisedTeacher(theta=0.75)}
 SIZES = {"tiny": (12, 4, 6, 5, 3), "bench": (100, 16, 64, 200, 64), "full": (250, 16, 64, 200, 64)}  # N, P, d, K, seeds
-ROUNDS = {"tiny": 2, "bench": 5, "full": 7}
+ROUNDS = {"tiny": 2, "bench": 4, "full": 7}
 
 
 def torch_vmap(problem: Problem) -> Ready:
