@@ -8,7 +8,7 @@ from .problems import Problem
 OBJECTIVES = {"rescaled": RescaledTeacher(theta=0.75, tau=1.3), "normalised": NormalisedTeacher(theta=0.75)}
 SIZES = {  # N, P, d, K; with 2,000 kernels `make bench` takes fewer samples, for time
     "tiny": [(12, 4, 6, 5)],
-    "bench": [(1000, 16, 64, 200), (200, 16, 256, 2000)],
+    "bench": [(1000, 16, 64, 200), (100, 16, 256, 2000)],
     "full": [(1000, 16, 64, 200), (1000, 16, 256, 2000)],
 }
 ROUNDS = {"tiny": 2, "bench": 5, "full": 9}

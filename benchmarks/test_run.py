@@ -43,7 +43,7 @@ def cases(size):
         found = [Way(name, lambda a=a, noise=noise: draw(noise=noise, **a, **small), "" if a else "base")
                  for name, a in ARGUMENTS.items()]
         yield Case(f"one draw of chapter 3, noise {noise}", [*found, Way("a large product", ways.large_product, "peak")],
-                   rounds={"tiny": 2, "bench": 5, "full": 7}[size], calls=1)
+                   rounds={"tiny": 2, "bench": 3, "full": 7}[size], calls=1)
 
 
 def test_one_draw(turn, timed):

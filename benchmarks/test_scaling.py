@@ -50,7 +50,7 @@ def cases(size):
         found = [Way(f"{axis} = {value}" + (f", K = {p.K}" if axis == "k" else ""), lambda p=p: ways.blocked(p),
                      "base" if p is one else "") for value, p in points.items()]
         yield Case(f"scaling with {axis}, {fixed}", [*found, Way("a large product", ways.large_product, "peak")],
-                   rounds={"tiny": 2, "bench": 3, "full": 9}[size])
+                   rounds={"tiny": 2, "bench": 5, "full": 9}[size])
 
 
 def test_one_gradient_of_another_size(turn, timed):
