@@ -41,7 +41,7 @@ def find_root(start=None):
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry of book/claims.yml."""
+    """One entry of book/claims/<page>.yml."""
 
     id: str
     page: str
@@ -56,17 +56,25 @@ class Claim:
 
 
 def load_claims(path):
-    """The claims of a YAML list, by id; ValueError names claim, field, value and what is allowed."""
-    entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(entries, list):
-        raise ValueError(f"{path} holds a {type(entries).__name__}; allowed: a list of claims")
+    """The claims of the folder `path`, by id: a YAML list for each page, named after it.
+
+    ValueError names claim, field, value and what is allowed.
+    """
+    entries = []
+    for file in sorted(Path(path).glob("*.yml")):
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(found, list):
+            raise ValueError(f"{file.name} holds a {type(found).__name__}; allowed: a list of claims")
+        entries += [(file.stem, entry) for entry in found]
+    if not entries:
+        raise ValueError(f"{path} holds no claims; allowed: a folder with <page>.yml files")
     names, claims, name = [field.name for field in fields(Claim)], {}, ""
 
     def check(fine, field, value, allowed, claim=None):
         if not fine:
             raise ValueError(f"claim {claim or name}: {field} is {value!r}; allowed: {allowed}")
 
-    for position, entry in enumerate(entries, 1):
+    for position, (page, entry) in enumerate(entries, 1):
         name = f"number {position}"
         check(isinstance(entry, dict), "entry", entry, "a mapping")
         name = entry.get("id", name)
@@ -75,6 +83,7 @@ def load_claims(path):
         check(name not in claims, "id", name, "an id that no other claim has")
         for field in ("page", "statement", "source", "statistic", "control"):
             check(isinstance(entry[field], str) and entry[field].strip(), field, entry[field], "text")
+        check(entry["page"] == page, "page", entry["page"], f"{page}, the name of its file")
         texts = entry["assumptions"]
         check(texts and isinstance(texts, str | list), "assumptions", texts, "text, or a list of texts")
         check(entry["tag"] in TAGS, "tag", entry["tag"], ", ".join(TAGS))

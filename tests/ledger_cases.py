@@ -31,8 +31,10 @@ def claim(**changes):
 
 
 def book(folder, *claims, tier="book"):
-    (folder / "claims.yml").write_text(yaml.safe_dump(list(claims)))
-    return ledger.Ledger(folder / "claims.yml", folder / "results", page="a-page", tier=tier)
+    (folder / "claims").mkdir(exist_ok=True)
+    for page in {str(c.get("page")) for c in claims}:
+        (folder / "claims" / f"{page}.yml").write_text(yaml.safe_dump([c for c in claims if str(c.get("page")) == page]))
+    return ledger.Ledger(folder / "claims", folder / "results", page="a-page", tier=tier)
 
 
 def counts(draws):

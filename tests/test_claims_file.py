@@ -1,4 +1,4 @@
-"""book/claims.yml itself: it loads, its pages and controls exist, and controls are expected to fail."""
+"""book/claims itself: it loads, its pages and controls exist, and controls are expected to fail."""
 
 from pathlib import Path
 
@@ -6,27 +6,20 @@ import pytest
 import yaml
 
 from mrpbook import ledger
+from tools import pages
 
 ROOT = ledger.find_root(Path(__file__).parent)
-FILE = ROOT / "book" / "claims.yml"
-PAGES = (
-    "00-five-minutes",
-    "01-data-model",
-    "02-masked-reconstruction",
-    "03-kernel-capture",
-    "04-one-semantic-per-kernel",
-    "05-downstream",
-    "how-fast",
-)
+FOLDER = ROOT / "book" / "claims"
+PAGES = tuple(pages.table(ROOT))
 
 
 @pytest.fixture(scope="module")
 def claims():
-    return ledger.load_claims(FILE)
+    return ledger.load_claims(FOLDER)
 
 
 def test_every_entry_of_the_file_is_a_claim_of_its_own(claims):
-    ids = [entry["id"] for entry in yaml.safe_load(FILE.read_text())]
+    ids = [entry["id"] for file in FOLDER.glob("*.yml") for entry in yaml.safe_load(file.read_text())]
     assert ids and sorted(ids) == sorted(claims)
 
 

@@ -71,6 +71,18 @@ def test_a_verdict_and_the_colophon_render_with_words_and_escaped_text(tmp_path)
     assert str(book(tmp_path, claim()).colophon())  # nothing settled yet
 
 
+def test_a_claim_in_the_file_of_another_page_is_refused(tmp_path):
+    book(tmp_path, claim())
+    (tmp_path / "claims" / "a-page.yml").rename(tmp_path / "claims" / "b-page.yml")
+    with pytest.raises(ValueError, match="claim a.claim: page is 'a-page'; allowed: b-page, the name of its file"):
+        ledger.load_claims(tmp_path / "claims")
+
+
+def test_a_folder_without_claims_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no claims"):
+        ledger.load_claims(tmp_path)
+
+
 def test_an_interrupted_write_leaves_the_old_result_whole(tmp_path, monkeypatch):
     opened = book(tmp_path, claim())
     opened.settle("a.claim", **ONES)

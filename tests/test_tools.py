@@ -43,8 +43,8 @@ def project(tmp_path):
     files = {
         "tools/tiers.yml": "one: {smoke: {draws: 4}}\ntwo: {}\n",
         "notebooks/one.md": PAGE, "notebooks/two.md": PAGE,
-        "book/claims.yml": "- {id: one.a, page: one, expected: holds}\n"
-                           "- {id: two.a, page: two, expected: fails}\n",
+        "book/claims/one.yml": "- {id: one.a, page: one, expected: holds}\n",
+        "book/claims/two.yml": "- {id: two.a, page: two, expected: fails}\n",
         "constraints.txt": "numpy==1\n",
         "mrpbook/__init__.py": "from . import alpha, beta\nfrom .alpha import f\n__version__ = '1'\n",
         "mrpbook/alpha.py": "def f():\n    return 1\n",
@@ -135,11 +135,11 @@ def test_the_key_of_a_page_changes_with_code_values_modules_claims_and_lock_but_
     keys = [key(project)]
     edit(project / "notebooks" / "one.md", "Prose of", "Better prose of")
     edit(project / "mrpbook" / "beta.py", "import f", "import f as g")
-    edit(project / "book" / "claims.yml", "expected: fails", "expected: holds")
+    edit(project / "book" / "claims" / "two.yml", "expected: fails", "expected: holds")
     assert key(project) == keys[0]
     for name, old, new in [("notebooks/one.md", '"draws"', '"n"'), ("notebooks/one.md", "128", "64"),
                            ("mrpbook/alpha.py", "return 1", "return 2"), ("constraints.txt", "==1", "==2"),
-                           ("book/claims.yml", "page: one,", "page: one, rule: {},")]:
+                           ("book/claims/one.yml", "page: one,", "page: one, rule: {},")]:
         edit(project / name, old, new)
         keys.append(key(project))
     assert len(set(keys)) == len(keys)

@@ -15,13 +15,13 @@ NUMBERS = ("n", "estimate", "low", "high")
 
 
 def listed(root: Path) -> list[dict]:
-    """The claims of book/claims.yml as dictionaries, checked by mrpbook.ledger."""
+    """The claims of book/claims as dictionaries, checked by mrpbook.ledger."""
     from mrpbook import ledger
 
     try:
-        claims = ledger.load_claims(root / "book" / "claims.yml")
+        claims = ledger.load_claims(root / "book" / "claims")
     except ValueError as error:
-        pages.stop(f"book/claims.yml: {error}")
+        pages.stop(f"book/claims: {error}")
     return [dataclasses.asdict(claim) for claim in claims.values()]
 
 

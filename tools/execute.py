@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import nbformat
-import yaml
 
 from tools import pages
 
@@ -149,8 +148,7 @@ def _explain(root, page, notebook, error, log):
 def _save(root, page, tier, result, made_from, seconds):
     path = pages.executed(root, page, tier)
     path.parent.mkdir(parents=True, exist_ok=True)
-    claims = yaml.safe_load((root / "book" / "claims.yml").read_text()) or []
-    ids = [c["id"] for c in claims if c.get("page") == page]
+    ids = [claim["id"] for claim in pages.claims(root, page)]
     settled = [name for name in ids if (root / "results" / "claims" / tier / f"{name}.json").exists()]
     temporary = path.with_suffix(".part")
     nbformat.write(result, temporary)

@@ -112,11 +112,20 @@ def key(root: Path, page: str, notebook) -> str:
     except SyntaxError as error:
         at = Path(error.filename).name if error.filename not in (None, "<unknown>") else "its code"
         stop(f"page {page}: {at} is not Python: {error.msg} ({(error.text or '').strip()})")
-    claims = yaml.safe_load((root / "book" / "claims.yml").read_text()) or []
     measured = [path.read_text() for path in _measured(root) if path.name in plain]
-    parts = [FORMAT, code, modules, [c for c in claims if c.get("page") == page],
+    parts = [FORMAT, code, modules, claims(root, page),
              (root / "constraints.txt").read_text(), measured]
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def claims(root: Path, page: str) -> list[dict]:
+    """The entries of book/claims/<page>.yml, unchecked; none if the page has no claims."""
+    return [claim for path in _claims(root, page) for claim in yaml.safe_load(path.read_text()) or []]
+
+
+def _claims(root: Path, page: str) -> list[Path]:
+    path = root / "book" / "claims" / f"{page}.yml"
+    return [path] if path.exists() else []
 
 
 def _measured(root: Path) -> list[Path]:
@@ -130,7 +139,7 @@ def executed(root: Path, page: str, tier: str) -> Path:
 
 def raw(root: Path, page: str) -> str:
     """A hash of the files behind `key` as they are: while it stays the same, nothing needs to be parsed."""
-    files = [source(root, page), root / "tools" / "tiers.yml", root / "book" / "claims.yml"]
+    files = [source(root, page), root / "tools" / "tiers.yml", *_claims(root, page)]
     files += [root / "constraints.txt", *sorted((root / "mrpbook").rglob("*.py")), *_measured(root)]
     return hashlib.sha256(b"\0".join(str(f).encode() + b"\0" + f.read_bytes() for f in files)).hexdigest()
 
