@@ -2,16 +2,18 @@
 PY ?= python3
 TIER ?= book
 SCHEDULER ?=
+PAGES ?=
 PORT ?= 8000
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help setup book test bench bench-full claims lab serve clean
+.PHONY: help setup book paper test bench bench-full claims lab serve clean
 
 help:
 	@echo "make book             run every notebook and build the site: about 10 minutes on 2 cores, then seconds"
 	@echo "make book TIER=smoke  the same with small samples: 3 minutes; verdicts may stay undecided"
 	@echo "make book TIER=paper  the same with large samples: a night on a CPU; stop and resume as you like"
+	@echo "make paper PAGES=06-where-it-stops  that page with large samples, kept in book/results/paper: 5 to 20 minutes"
 	@echo "make book SCHEDULER=tcp://host:8786  the same on a cluster, see book/rerun.md"
 	@echo "make claims           print the ledger of the last run; fails if a verdict is not the expected one"
 	@echo "make test             unit tests, every notebook with small samples, checks of that site: 5 minutes"
@@ -29,6 +31,9 @@ setup:
 book: setup
 	@$(RUN) doit -f tools/dodo.py -d . -n $(if $(filter smoke,$(TIER)),2,1) tier=$(TIER) $(if $(SCHEDULER),scheduler=$(SCHEDULER))
 	@echo "open book/_build/html/index.html in a browser, or run: make serve"
+
+paper: setup
+	@$(RUN) tools.paper $(PAGES)
 
 test: setup
 	@$(RUN) ruff check --quiet --output-format concise .

@@ -8,7 +8,7 @@ from .network import SmoothedReLU, initial_kernels, responses
 from .objectives import NormalisedTeacher, Objective, PlainDecoder, RescaledTeacher
 from .semantics import holding
 
-LATER = ("film", "intervals", "ledger", "plots", "studies")  # workers that only compute need not wait for these
+LATER = ("film", "intervals", "ledger", "plots", "studies", "testbench")  # workers that only compute need not wait for these
 
 
 def __getattr__(name):
@@ -22,4 +22,4 @@ __version__ = "0.1.0"
 
 __all__ = ["MultiView", "NormalisedTeacher", "Objective", "PlainDecoder", "RescaledTeacher", "SmoothedReLU", "data", "film",
            "finetune", "fit_head", "gradients", "holding", "initial_kernels", "ledger", "network", "objectives", "plots",
-           "pretrain", "responses", "semantics", "studies", "supervised", "sweep", "theory"]
+           "pretrain", "responses", "semantics", "studies", "supervised", "sweep", "testbench", "theory"]

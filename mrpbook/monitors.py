@@ -119,12 +119,14 @@ def bracket_positive(path: Trajectory, model: MultiView, V: Float[Tensor, "n d"]
     """
     held = holding(_states(path), V, model, act)
     (alpha, beta), values = objective.weights(S.X.shape[1]), torch.zeros(held.winner.shape)
+    asked = ~held.captured.cummax(0).values
     for t, w in enumerate(path.kernels):
-        a = activations(w, S.X)
+        a = activations(w[asked[t]], S.X)  # a kernel's bracket does not depend on the others
         H, sigma = objective.target(a, act)[:, None], act(a)
         share = 1 - (alpha * sigma.sum(1, keepdim=True) + beta * sigma) / H
-        values[t] = torch.where((S.patch_semantic[..., None] == held.winner[t]) & (H > 0), share, torch.inf).amin((0, 1))
-    values = values.masked_fill(held.captured.cummax(0).values | values.isinf(), torch.nan)
+        on = S.patch_semantic[..., None] == held.winner[t, asked[t]]
+        values[t, asked[t]] = torch.where(on & (H > 0), share, torch.inf).amin((0, 1))
+    values = values.masked_fill(~asked | values.isinf(), torch.nan)
     return Slack("bracket positive", "the teacher leads on the winner's patches until capture", path.times, values, "derived")
 
 

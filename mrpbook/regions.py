@@ -153,6 +153,13 @@ def margin(ratio: Float[np.ndarray, "K"], r_star: float) -> Float[np.ndarray, "K
     return np.fmin(even, np.abs(np.log(ratio / r_star))) if r_star > 0 else even
 
 
+def gap(beta: float, chi: float, q: float) -> float:
+    """How far beta is from the nearest edge of a region, |ln(beta / edge)|; inf if beta is (ours)."""
+    _check(beta, chi, q)
+    edges = [b for b in (1 + chi, 1.0, 1 - chi / (q - 1)) if b > 0]
+    return float(min(abs(np.log(beta / b)) for b in edges))
+
+
 def _check(beta, chi, q):
     if not beta > 0:
         raise ValueError(f"beta = {beta!r}: expected a number in (0, inf]")

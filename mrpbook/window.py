@@ -2,9 +2,11 @@
 
 A kernel answers h; rho = rms h. Descent is gradient descent on E = 1/2 (A - rho)^2 + kappa/2 mean v (derived, ours), so
     dw/dt = (A/rho - 1) mean h grad h - kappa/2 grad mean v:
-a rescaled teacher whose factor s = A/rho belongs to the kernel and falls from infinity to its value at rest. lambda_j is the
-overlap with semantic j, z_p its strengths, S_j = sum_p z_p^q. Power regime: all lambda z <= varrho. Means run over all
-samples; where a semantic is absent its row of z is zero. Everything here is ours, derived or heuristic as each function says.
+a rescaled teacher whose factor s = A/rho, in place of tau^q, belongs to the kernel and falls from infinity to its value at
+rest; its place on the map of `regions` is beta = kappa R_q / (s - 1). lambda_j is the overlap with semantic j, z_p its
+strengths, S_j = sum_p z_p^q, m^2 = mean S_1^2, and R_q and chi are those of `regions.moments`. Power regime: all
+lambda z <= varrho. Means run over all samples; where a semantic is absent its row of z is zero. Everything here is ours,
+derived or heuristic as each function says.
 """
 import math
 
@@ -12,22 +14,22 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
+from .data import Sample
 from .network import SmoothedReLU
 from .validation import check_integer, check_real
 
-SILENT, CLASSES, EITHER, PARTS = "nothing grows", "only pairs grow", "the head start decides", "one part wins"
 _node, _weight = np.polynomial.hermite_e.hermegauss(48)
 _weight /= _weight.sum()
 
 
-def moments(z1: np.ndarray, z2: np.ndarray, q: int) -> tuple[float, float, float]:
-    """(m, R_q, chi): m^2 = mean S_1^2, R_q = mean sum z_1^2q / m^2, chi = cosine of S_1 and S_2; strengths [N, C] (derived)."""
-    z1, z2 = np.asarray(z1, float), np.asarray(z2, float)
-    S1, S2 = (z1**q).sum(1), (z2**q).sum(1)
-    if not S1.any() or not S2.any():
-        raise ValueError("z1 or z2 is zero in every sample: expected two semantics that occur")
-    square = (S1**2).mean()
-    return math.sqrt(square), (z1 ** (2 * q)).sum(1).mean() / square, (S1 * S2).mean() / math.sqrt(square * (S2**2).mean())
+def patch_strengths(S: Sample, semantic: int) -> np.ndarray:
+    """Strengths z_p of one semantic over its patches, a row per sample [N, C]; rows of zeros where it is absent."""
+    held = (S.patch_semantic == semantic).numpy()
+    z = np.zeros((len(held), max(1, held.sum(1).max())))
+    place = held.cumsum(1) - 1
+    rows, patches = held.nonzero()
+    z[rows, place[rows, patches]] = S.z.numpy()[rows, patches]
+    return z
 
 
 def rate(m: float, A: float, act: SmoothedReLU) -> float:
@@ -62,16 +64,6 @@ def rest_factor(kappa: float, R: float, chi: float = 0.0) -> float:
     chi = 0: one semantic; chi > 0: two views held equally, power regime. R: R_q there, otherwise `mask_ratio`.
     """
     return 1 + kappa * R / (1 + chi)
-
-
-def region(s: float, kappa: float, R: float, chi: float, q: int) -> tuple[float, str]:
-    """(beta, region) of the four-region map at factor s, beta = kappa R / (s - 1) (derived; power regime, symmetric views).
-
-    beta rises from 0. A kernel crosses PARTS (beta <= 1 - chi/(q-1)) and EITHER (beta < 1), halts at beta = 1 while it holds
-    one view, and rests at beta = 1 + chi, where CLASSES meets SILENT, when it holds both.
-    """
-    beta = kappa * R / (s - 1) if s > 1 else math.inf if kappa > 0 else 0.0
-    return beta, PARTS if beta <= 1 - chi / (q - 1) else EITHER if beta < 1 else CLASSES if beta < 1 + chi else SILENT
 
 
 def _alone(z, lam, act):
@@ -137,7 +129,7 @@ def window(z1, z2, lam2: float, A: float, kappa: float, act: SmoothedReLU, sigma
     end, eta = share * rest, sigma_p * rest
     scale = max(lam2, eta / np.max(z2))  # lam2 = scale sinh x: fine where the speed is small
     return quad(lambda x: scale * math.cosh(x) / partner_speed(z1, z2, rest, scale * math.sinh(x), kappa, act, eta),
-                math.asinh(min(lam2, end) / scale), math.asinh(end / scale), epsrel=1e-5, limit=200)[0]
+                math.asinh(min(lam2, end) / scale), math.asinh(end / scale), epsrel=1e-3, limit=200)[0]
 
 
 def annealed_window(constant: float, t0: float, p: float) -> float:
@@ -147,3 +139,17 @@ def annealed_window(constant: float, t0: float, p: float) -> float:
     """
     x = 1 + (1 - check_real("p", p, 0)) * constant / check_real("t0", t0, 0, open_low=True)
     return math.inf if x <= 0 else t0 * (math.exp(constant / t0) if p == 1 else x ** (1 / (1 - p))) - t0
+
+
+def lead(lam1: float, lam2: float, z: float, act: SmoothedReLU) -> float:
+    """int dlambda / sigma'(lambda z) from lam2 to lam1, both > 0: how far view 1 is ahead of view 2 (ours).
+
+    With equal strengths z and two views that always occur together it falls at the rate
+    c theta c (1 - theta) pi C_p z [sigma(lam1 z) - sigma(lam2 z)] under any teacher (derived, exact, no noise).
+    """
+    def climb(lam):
+        u = check_real("lam", lam, 0, open_low=True) * z / act.varrho
+        if u >= 1:
+            return u - 1
+        return math.log(u) if act.q == 2 else (1 - u ** (2 - act.q)) / (act.q - 2)
+    return act.varrho / z * (climb(lam1) - climb(lam2))

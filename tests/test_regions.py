@@ -268,3 +268,10 @@ def test_the_boundaries_are_where_the_region_changes():
 def test_bad_input_is_named(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_the_gap_is_zero_on_every_edge_and_grows_away_from_it():
+    for edge in (1.9, 1.0, 1 - 0.9 / 3):
+        assert regions.gap(edge, 0.9, 4) == pytest.approx(0, abs=1e-12)
+        assert regions.gap(edge * 1.01, 0.9, 4) == pytest.approx(np.log(1.01))
+    assert regions.gap(np.inf, 0.9, 4) == np.inf

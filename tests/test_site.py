@@ -94,7 +94,7 @@ CONTROL = ENTRY | {"id": "a.control", "control": "none, because it is one", "ver
 def build(folder, text, entries):
     """The pages `index` (holding `text`) and `ledger` as HTML, and the warnings."""
     source = folder / "book"
-    (source / "chapters").mkdir(parents=True)
+    (source / "chapters").mkdir(parents=True, exist_ok=True)
     (folder / "results").mkdir()
     (folder / "results" / "claims.json").write_text(json.dumps(entries))
     (source / "conf.py").write_text("extensions = ['myst_parser', 'tools.verdicts']\n")
@@ -192,3 +192,21 @@ def test_an_unsuitable_python_is_one_clear_line(tmp_path, says, message):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / ".venv").exists()
+
+
+LARGE = {"page": "one", "made_at": "2026-01-01", "code_key": "abc" * 9, "minutes": 3,
+         "hardware": {"cpu": "a processor", "cores": 2, "gpu": None},
+         "claims": [{"id": "a.b", "n": 640, "estimate": 0.981, "low": 0.97, "high": 0.99, "verdict": "holds",
+                     "expected": "holds", "as_expected": True}]}
+
+
+def test_results_of_the_paper_tier_stand_beside_those_of_the_site_with_their_machine(tmp_path):
+    kept = tmp_path / "book" / "results" / "paper"
+    kept.mkdir(parents=True)
+    (kept / "one.json").write_text(json.dumps(LARGE))
+    index, _, warned = build(tmp_path, "```{paper-tier} one\n```\n\n```{paper-tier} two\n```", [ENTRY, CONTROL])
+    index = re.sub("<[^>]*>", "", index)
+    for text in ("0.981 [0.97, 0.99], n = 640", "0.97 [0.95", "n = 12", "a processor", "make paper PAGES=one",
+                 "Not run yet: make paper PAGES=two"):
+        assert text in index, text
+    assert warned == ""

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from mrpbook import closure
-from tools import claims, execute, pages, weave
+from tools import claims, execute, pages, paper, weave
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = """---
@@ -250,3 +250,24 @@ def test_normalising_merges_pieces_of_output_and_removes_addresses():
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=out)])
     only, = execute.normalise(made, Path("/nowhere")).cells[0].outputs
     assert only.text == "a <o> b\n"
+
+
+def test_what_the_paper_tier_settled_is_kept_with_its_machine(project, monkeypatch, capsys):
+    settled = {"id": "one.a", "n": 64, "estimate": 1.0, "low": 0.9, "high": 1.0, "verdict": "holds", "expected": "holds",
+               "as_expected": True, "made_at": "2026-01-01", "code_key": "k", "hardware": {"cpu": "c"}, "versions": {},
+               "seeds": [1]}
+
+    def run(root, page, tier):
+        for path, content in ((root / "results/claims" / tier / "one.a.json", settled),
+                              (pages.executed(root, page, tier).with_suffix(".json"),
+                               {"key": "k", "seconds": 90, "claims": ["one.a"]})):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+
+    monkeypatch.setattr(paper.execute, "run", run)
+    paper.main(project, ["one"])
+    kept = json.loads((project / "book/results/paper/one.json").read_text())
+    assert kept["minutes"] == 1.5 and kept["hardware"] == {"cpu": "c"}
+    assert kept["claims"] == [{name: settled[name] for name in paper.KEPT}]
+    with pytest.raises(SystemExit, match="which pages"):
+        paper.main(project, [])

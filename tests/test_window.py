@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from mrpbook import window
+from mrpbook import regions, window
+from mrpbook.data import MultiView
 from mrpbook.network import SmoothedReLU, activations
 from mrpbook.objectives import NormalisedTeacher
 from mrpbook.pretrain import pretrain
@@ -22,6 +23,13 @@ def strengths(N, C=4, seed=0, present=0.5, equal=False):
     rng = np.random.default_rng(seed)
     share = np.ones((N, 2, C)) if equal else 0.5 + rng.random((N, 2, C))
     return share / share.sum(-1, keepdims=True) * (rng.random(N) < present)[:, None, None]
+
+
+def moments(z, q):
+    """m, R_q and chi of two views, m of the first."""
+    S = (z**q).sum(-1)
+    own = regions.Moments((S**2).mean(0)[None], (S[:, 0] * S[:, 1]).mean()[None], (z ** (2 * q)).sum(-1).mean(0)[None])
+    return math.sqrt(own.square[0, 0]), own.R, own.chi
 
 
 def patches(z):
@@ -74,7 +82,7 @@ def test_descent_comes_to_rest_where_predicted_in_the_power_the_mixed_and_the_li
 @pytest.mark.parametrize("q", [2, 3, 4])
 def test_capture_time_is_that_of_descent_and_does_not_know_the_mask(q):
     act, z = SmoothedReLU(q), strengths(8)
-    m, R, _ = window.moments(z[:, 0], z[:, 1], q)
+    m, R, _ = moments(z, q)
     end, B = 0.2, window.rate(m, 20.0, act)
     for kappa in (0.0, 2.0):
         run = descent_flow(z, [0.01, -1.0], 20.0, kappa, act, until=lambda t, y: y[0] - end)
@@ -102,7 +110,7 @@ def test_a_noisy_kernel_started_smaller_is_captured_later_by_the_same_power_what
 def test_what_the_second_view_gains_before_capture_is_a_heuristic_that_stops_at_near_ties(head_start, holds):
     z = strengths(30)
     z = np.concatenate([z, z[:, ::-1]])  # symmetric views
-    *_, chi = window.moments(z[:, 0], z[:, 1], ACT.q)
+    *_, chi = moments(z, ACT.q)
     run = descent_flow(z, [0.02, head_start * 0.02], 20.0, 0.3, until=lambda t, y: y[0] - 0.4)
     predicted = window.partner_at_capture(0.02, head_start * 0.02, chi, ACT.q)
     assert (predicted == pytest.approx(run.y[1, -1], rel=0.05)) == holds
@@ -121,7 +129,7 @@ def test_relative_to_capture_the_window_knows_neither_the_initial_scale_nor_the_
     z = np.concatenate([z, z[:, ::-1]])  # symmetric views
     ratios = []
     for A, scale in ((0.02, 1e-3), (0.02, 1e-2), (0.03, 1e-3)):  # power regime at rest
-        m, R, chi = window.moments(z[:, 0], z[:, 1], ACT.q)
+        m, R, chi = moments(z, ACT.q)
         cap = window.capture_time(scale, 1e3, window.rate(m, A, ACT), ACT.q)
         ratios.append(window.window(z[:, 0], z[:, 1], 0.5 * scale, A, kappa, ACT) / cap)
     assert ratios == pytest.approx([2**2 * window.rest_factor(kappa, R) / (kappa * R * chi)] * 3, rel=0.01)
@@ -130,7 +138,7 @@ def test_relative_to_capture_the_window_knows_neither_the_initial_scale_nor_the_
 @given(st.floats(0.01, 3), st.floats(0.01, 0.2), st.floats(1.1, 3))
 def test_hiding_more_shortens_the_window_but_never_below_the_mask_free_clock_of_capture(kappa, second, more):
     z = strengths(20)
-    m, R, chi = window.moments(z[:, 0], z[:, 1], ACT.q)
+    m, R, chi = moments(z, ACT.q)
     light, heavy = (window.window(z[:, 0], z[:, 1], second, 0.02, k, ACT, share=1.0) for k in (kappa, more * kappa))
     assert light >= heavy
     rest = window.rest_overlap(z[:, 0], 0.02, kappa, ACT)
@@ -142,21 +150,26 @@ def test_hiding_more_shortens_the_window_but_never_below_the_mask_free_clock_of_
 @pytest.mark.parametrize("kappa, fused", [(0.0, False), (0.05, True), (1.0, True)])
 def test_every_pair_of_positive_overlaps_ends_fused_if_anything_is_hidden_and_none_if_nothing_is(kappa, fused):
     z = strengths(6, equal=True)
-    m, R, chi = window.moments(z[:, 0], z[:, 1], ACT.q)
+    m, R, chi = moments(z, ACT.q)
     end = descent_flow(z, [0.05, 0.04], 0.05, kappa, time=1e8).y[:, -1]
     assert (end[1] / end[0] > 0.99) == fused
     if fused:
         rho = m * end[0] ** ACT.q * math.sqrt(2 * (1 + chi)) / (ACT.q * ACT.varrho ** (ACT.q - 1))
         assert rho == pytest.approx(0.05 / window.rest_factor(kappa, R, chi), rel=1e-3)
         # it travels through the lottery and the bistable region and rests between the last two
-        assert window.region(0.05 / rho, kappa, R, chi, ACT.q)[0] == pytest.approx(1 + chi, rel=1e-2)
+        assert beta(0.05 / rho, kappa, R) == pytest.approx(1 + chi, rel=1e-2)
+
+
+def beta(s, kappa, R, q=4):
+    """The place on the map of regions: the kernel's factor s is the tau^q of a rescaled teacher."""
+    theta = 1 / (1 + kappa)
+    return regions.load(theta, s ** (1 / q), 1 / theta, R, q)
 
 
 def test_the_factor_crosses_the_four_regions_in_order():
-    seen = [window.region(s, 1.0, 0.5, 0.9, 4)[1] for s in (100, 1.65, 1.4, 1.2)]
-    assert seen == [window.PARTS, window.EITHER, window.CLASSES, window.SILENT]
-    assert window.region(window.rest_factor(1.0, 0.5), 1.0, 0.5, 0.9, 4)[0] == pytest.approx(1)
-    assert window.region(1.0, 0.0, 0.5, 0.9, 4) == (0.0, window.PARTS)
+    seen = [regions.region(beta(s, 1.0, 0.5), 0.9, 4) for s in (100, 1.65, 1.4, 1.2)]
+    assert seen == ["lottery", "bistable", "pair growth", "shrink"]
+    assert beta(window.rest_factor(1.0, 0.5), 1.0, 0.5) == pytest.approx(1)
 
 
 def test_noise_drives_a_kernel_along_itself_as_stein_says():
@@ -241,7 +254,7 @@ def test_the_annealed_window_spends_the_dose_of_the_constant_one(constant, t0, p
                                         (lambda: window.capture_time(1.0, 0.5, 1.0, 4), "lam1"),
                                         (lambda: window.capture_time(0.1, 0.5, 1.0, 1), "q"),
                                         (lambda: window.annealed_window(1.0, 0.0, 1.0), "t0"),
-                                        (lambda: window.moments(np.zeros((2, 2)), np.ones((2, 2)), 4), "z1")])
+                                        (lambda: window.lead(1.0, 0.0, 0.3, ACT), "lam")])
 def test_bad_input_is_named(call, name):
     with pytest.raises(ValueError, match=name):
         call()
@@ -254,3 +267,29 @@ def test_the_noise_free_direction_is_the_gradient_of_the_energy():
     E = (0.7 - (sigma.sum(1) ** 2).mean().sqrt()) ** 2 / 2 + 0.25 / 2 * (sigma**2).sum(1).mean()
     E.backward()
     assert torch.allclose(-w.grad, NormalisedTeacher(0.8, A=0.7).descent(w.detach(), X, ACT), rtol=1e-10)
+
+
+def test_the_strengths_of_a_semantic_are_those_of_its_patches_and_zero_where_it_is_absent():
+    S = MultiView(noise=0.0).sample(40, 3, mu=0.0)
+    z = window.patch_strengths(S, 5)
+    assert z.shape == (40, 4) and (z.sum(1) == pytest.approx(S.strengths[:, 5].numpy(), abs=1e-6))
+    assert ((z > 0).all(1) == (S.strengths[:, 5] > 0).numpy()).all() and 0 < (z > 0).all(1).sum() < 40
+
+
+@given(st.integers(2, 6), st.floats(0.05, 5), st.floats(0.05, 5), st.floats(0.1, 1))
+def test_the_lead_is_the_integral_of_one_over_the_slope(q, lam1, lam2, z):
+    act = SmoothedReLU(q)
+    grid = np.geomspace(lam2, lam1, 4001)
+    slope = act.derivative(torch.from_numpy(grid * z)).numpy()
+    assert window.lead(lam1, lam2, z, act) == pytest.approx(np.trapezoid(1 / slope, grid), rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("A", [0.3, 4.0])
+def test_with_equal_strengths_the_lead_falls_by_the_dose_of_the_mask_whatever_the_size_of_the_target(A):
+    kappa, z = 0.3, strengths(8, equal=True)
+    run = descent_flow(z, [0.3, 0.15], A, kappa, time=100.0)
+    sizes = ACT(torch.from_numpy(run.y * 0.25)).numpy()
+    fallen = [window.lead(*run.y[:, i], 0.25, ACT) for i in (0, -1)]
+    pi = (z[:, 0, 0] > 0).mean()
+    dose = np.trapezoid(kappa * pi * 4 * 0.25 * (sizes[0] - sizes[1]), run.t)
+    assert fallen[0] - fallen[1] == pytest.approx(dose, rel=0.02) and dose > 0.003 * fallen[0]

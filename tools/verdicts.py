@@ -3,6 +3,7 @@
     {verdict}`capture.all-semantics`    a badge with verdict, n and interval that leads to the ledger page
     ```{ledger}```                      every claim: statement, source, rule, estimate, verdict, control
     ```{ledger-summary}```              how many claims stand as expected, and those that do not
+    ```{paper-tier} 06-where-it-stops```  what the committed run with large samples gave, beside this site's
 
 An id that is not in claims.json is a warning, and the site is built with warnings as errors.
 """
@@ -27,6 +28,8 @@ def load(app):
         app.env.verdicts = {}
         return
     app.env.verdicts = {entry["id"]: entry for entry in json.loads(path.read_text())}
+    files = sorted((Path(app.confdir) / "results" / "paper").glob("*.json"))
+    app.env.paper_tier = {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def word(entry: dict) -> str:
@@ -138,6 +141,38 @@ class Ledger(SphinxDirective):
         ])
 
 
+class PaperTier(Ledger):
+    """The claims of one page at the paper tier, from book/results/paper."""
+
+    required_arguments = 1
+    titles = ("Claim", "This site", "Large samples", "Verdict")
+    widths = (46, 20, 20, 14)
+
+    def run(self):
+        page = self.arguments[0]
+        found = getattr(self.env, "paper_tier", {}).get(page)
+        if found is None:
+            return [nodes.paragraph("", f"Not run yet: make paper PAGES={page}")]
+        group = nodes.tgroup(cols=len(self.titles))
+        group += [nodes.colspec(colwidth=width) for width in self.widths]
+        group += nodes.thead("", self.row([[nodes.Text(title)] for title in self.titles]))
+        group += nodes.tbody("", *[self.pair(large) for large in found["claims"]])
+        table = nodes.table("", group, classes=["ledger"])
+        machine = found["hardware"]
+        text = (f"Large samples: made on {found['made_at']}, {machine['cpu']}, {machine['cores']} cores, "
+                f"GPU: {machine['gpu'] or 'none'}, code key {found['code_key'][:12]}. Again, on your machine: ")
+        again = nodes.paragraph("", text, nodes.literal("", f"make paper PAGES={page}"))
+        return [nodes.container("", table, classes=["wide", "full-width"]), again]
+
+    def pair(self, large: dict) -> nodes.row:
+        name = large["id"]
+        small = self.env.verdicts.get(name)
+        known = [link(name, name)] if small else [nodes.literal("", name)]
+        here = f"{interval(small)}, n = {small['n']}" if small and small["estimate"] is not None else "-"
+        mark = nodes.inline("", word(large | {"stale": False}), classes=["verdict-badge", f"verdict-{style(large)}"])
+        return self.row([known, [nodes.Text(here)], [nodes.Text(f"{interval(large)}, n = {large['n']}")], [mark]])
+
+
 class LedgerSummary(SphinxDirective):
     def run(self):
         entries = list(self.env.verdicts.values())
@@ -159,4 +194,5 @@ def setup(app):
     app.add_role("verdict", VerdictRole())
     app.add_directive("ledger", Ledger)
     app.add_directive("ledger-summary", LedgerSummary)
+    app.add_directive("paper-tier", PaperTier)
     return {"parallel_read_safe": True}

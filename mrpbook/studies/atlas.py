@@ -32,13 +32,14 @@ def cell(seed: int, theta: float = 0.75, tau: float | None = 1.05, C_p: int = 4,
     each view alone (n) and two on each class, with its views at the ratios 0.97 and 1 / 0.97. A kernel has grown when its
     largest overlap has doubled and reached half of the capture level; it is read where first captured, or else at its end.
 
-    Returns `region` and `measured` (indices in `regions.REGIONS`), beta, r_star. Counts, of the kernels as drawn: kernels,
-    grown, captured, fused (grown, second / first >= 0.3), same (fused with the other view of the class), runaway (grown, and
-    still pushed outwards at 1000 times its size), and of the probes: lone (grown views of n), even (grown pairs of n), parted
-    (classes of k whose two pairs have parted). Per kernel [K]: grew, fused_each, runaway_each; start and end, the ratio of the
-    smaller to the larger overlap within the class of its largest overlap (nan unless it grew and both began positive), and
-    margin, the distance of start from r* (`regions.margin`): the theorem says end > start iff start > r*. The reduced equation
-    with the moments of the distribution, `population_*`, and of this draw's samples, `draw_*`: grows, fuses, second.
+    Returns `region` and `measured` (indices in `regions.REGIONS`), beta, its gap to the nearest edge, r_star. Counts, of the
+    kernels as drawn: kernels, grown, captured, fused (grown, second / first >= 0.3), same (fused with the other view of the
+    class), runaway (grown, and still pushed outwards at 1000 times its size), and of the probes: lone (grown views of n), even
+    (grown pairs of n), parted (classes of k whose two pairs have parted). Per kernel [K]: grew, fused_each, runaway_each;
+    start and end, the ratio of the smaller to the larger overlap within the class of its largest overlap (nan unless it grew
+    and both began positive), and margin, the distance of start from r* (`regions.margin`): the theorem says end > start iff
+    start > r*. The reduced equation with the moments of the distribution, `population_*`, and of this draw's samples, `draw_*`:
+    grows, fuses, second.
     """
     m, _, V, S, w0 = setting(seed, noise, K, N, mu, C_p=C_p, P=4 * C_p)
     act, w0 = SmoothedReLU(q), w0 * (sigma_0 / 0.05)
@@ -63,7 +64,8 @@ def cell(seed: int, theta: float = 0.75, tau: float | None = 1.05, C_p: int = 4,
     counts = {"kernels": K, "grown": grown[:K].sum(), "captured": captured[:K].sum(), "fused": fused[:K].sum(),
               "same": (fused & (index[:, 0] // 2 == index[:, 1] // 2))[:K].sum(), "runaway": outward[:K].sum(),
               "lone": grown[K:K + m.n].sum(), "even": grown[K + m.n:].sum(), "parted": _parted(held[K + m.n:])}
-    out = {"beta": beta, "r_star": regions.separatrix(beta, near.chi, q), "measured": measured(counts, m.k, q),
+    out = {"beta": beta, "gap": regions.gap(beta, near.chi, q), "r_star": regions.separatrix(beta, near.chi, q),
+           "measured": measured(counts, m.k, q),
            "region": regions.REGIONS.index(regions.region(beta, near.chi, q)), "grew": grown[:K], "fused_each": fused[:K],
            "runaway_each": outward[:K]} | counts
     start, end = (_within(overlaps, index[:K, 0] // 2).where(grown[:K], torch.nan) for overlaps in (lam, held[:K]))

@@ -1,4 +1,6 @@
 """One draw under watch: slack of the argument's inequalities."""
+from dataclasses import replace
+
 import torch
 
 from ..monitors import (
@@ -17,7 +19,7 @@ from ..monitors import (
     winners_were_ahead,
 )
 from ..network import initial_kernels, responses
-from ..pretrain import pretrain
+from ..pretrain import Trajectory, pretrain
 from ..semantics import first_time, fusion_time, holding
 from ..supervised import fixed_head, train
 from .capture import OBJECTIVES, setting
@@ -26,11 +28,12 @@ EVERY = 10  # common time between the states that are looked at
 
 
 def summary(slack: Slack) -> dict:
-    """`<name>_` with holds, median, low [T] per time (low: 5 % quantile) and share, first, left, tightest of `report`."""
+    """`<name>_` with holds, median, low (5 % quantile), each [T], and share, speaks, first, left, tightest as in `report`."""
     row = report([slack]).iloc[0]
     values = slack.values.reshape(len(slack.times), -1).double()
     parts = {"holds": slack.holds, "median": values.nanquantile(0.5, 1), "low": values.nanquantile(0.05, 1),
-             "share": row["holds"], "first": row["first"], "left": row["left"], "tightest": row["tightest"]}
+             "share": row["holds"]}
+    parts |= {name: row[name] for name in ("speaks", "first", "left", "tightest")}
     return {f"{slack.name.replace(' ', '_')}_{part}": value for part, value in parts.items()}
 
 
@@ -45,7 +48,7 @@ def descend(seed: int, noise: float, theta: float, K: int, time: int, lr: float,
 
 def kernels(seed: int, noise: float = 0.3, theta: float = 0.9, K: int = 100, time: int = 300, lr: float = 2.0,
             objective: str = "normalised", sigma_0: float = 0.05, **parameters) -> dict:
-    """`summary` of every inequality on kernels, along one draw of pretraining, in common time.
+    """`summary` of every inequality on kernels but the loss (see `loss`), along one draw of pretraining, in common time.
 
     Also `times` [T] (summaries of growth have T - 1, without the start), T (first time at which all semantics are captured) and
     `fusion` (5 % of the captured kernels not single), both inf if never; `semantics` [T], share captured; `sets` [K], how many
@@ -53,9 +56,12 @@ def kernels(seed: int, noise: float = 0.3, theta: float = 0.9, K: int = 100, tim
     """
     path, m, act, V, S, loss = descend(seed, noise, theta, K, time, lr, objective, sigma_0, **parameters)
     held = holding(path.kernels, V, m, act)
+    # each kernel's winner at the start of another kernel: what chance alone would give
+    strangers = Trajectory(path.times, torch.cat([path.kernels[:1].roll(1, 1), path.kernels[1:]]))
     slacks = [winners_grow(path, m, V, act), bracket_positive(path, m, V, S, act, loss), losers_stay(path, V, sigma_0),
               outsiders_stay(path, m, V, sigma_0), noise_stays_small(path, V, S, act), nothing_memorised(path, V, sigma_0),
-              winners_were_ahead(path, m, V, act), classes_stay_apart(path, m, V, act), loss_falls(path, S, act, loss)]
+              winners_were_ahead(path, m, V, act), classes_stay_apart(path, m, V, act),
+              replace(winners_were_ahead(strangers, m, V, act), name="strangers were ahead")]
     out = {"times": path.times, "T": first_time(held.semantics.all(-1), path.times), "fusion": fusion_time(held, path.times),
            "sets": winner_sets(path.kernels[0], m, V).sum(-1), "semantics": held.semantics.float().mean(-1)}
     for slack in slacks:
@@ -63,7 +69,7 @@ def kernels(seed: int, noise: float = 0.3, theta: float = 0.9, K: int = 100, tim
     return out
 
 
-def loss(seed: int, objective: str = "normalised", noise: float = 0.3, theta: float = 0.9, K: int = 60, time: int = 300,
+def loss(seed: int, objective: str = "normalised", noise: float = 0.3, theta: float = 0.9, K: int = 20, time: int = 300,
          lr: float = 2.0, sigma_0: float = 0.3, **parameters) -> dict:
     """`summary` of 'the loss falls' and `times` [T - 1]. From a larger start than `kernels`: from sigma_0 = 0.05 the kernels of
     the plain decoder do not move by as much as float32 resolves.
