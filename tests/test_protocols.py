@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from objective_cases import Remembers, rewritten
 
 import mrpbook as mb
 from mrpbook import protocols, testbench
@@ -21,13 +22,6 @@ def X():
 @pytest.fixture
 def w():
     return mb.initial_kernels(8, MODEL.d, 0)
-
-
-def rewritten(w, X, act, theta=0.9):
-    answers = act(X @ w.T)
-    h = answers.sum(1)
-    target = (h / h.pow(2).mean(0).sqrt()).detach()
-    return ((target - h) ** 2 + (1 - theta) / theta * answers.pow(2).sum(1)).sum() / (2 * len(X))
 
 
 def agreement(w, X, act, masks):
@@ -126,17 +120,6 @@ def test_a_loss_that_is_not_stated_to_be_independent_gets_no_private_clocks(w, X
         mb.pretrain.pretrain_along_arcs(testbench.Loss(rewritten), X, w)
     path = mb.pretrain.pretrain_along_arcs(testbench.Loss(rewritten, independent=True), X, w, steps=3)
     assert path.kernels.shape == (4, 8, 60)
-
-
-class Remembers:
-    independent = False
-
-    def __init__(self):
-        self.past = []
-
-    def descent(self, w, X, act):
-        self.past.append(1)
-        return mb.NormalisedTeacher().descent(w, X, act) / len(self.past)
 
 
 def test_an_objective_without_descent_or_with_a_direction_of_another_shape_is_refused(X, unchecked):

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from objective_cases import Remembers, rewritten
 
 import mrpbook as mb
 from mrpbook import testbench
@@ -13,13 +14,6 @@ from mrpbook.studies import trial
 
 SMALL = dict(K=20, N=60, steps=40, labels=100, jobs=1)
 MODEL = mb.MultiView(noise=0.3)
-
-
-def rewritten(w, X, act, theta=0.9):
-    answers = act(X @ w.T)
-    h = answers.sum(1)
-    target = (h / h.pow(2).mean(0).sqrt()).detach()
-    return ((target - h) ** 2 + (1 - theta) / theta * answers.pow(2).sum(1)).sum() / (2 * len(X))
 
 
 def entangled(w, X, act):
@@ -33,17 +27,6 @@ def report():
               "entangled": testbench.Loss(entangled, rate=1e-3)}
     beside = {"normalised teacher": mb.NormalisedTeacher()}
     return testbench.try_out(losses, seeds=[1, 2, 3], beside=beside, **SMALL)
-
-
-class Remembers:
-    independent = False
-
-    def __init__(self):
-        self.past = []
-
-    def descent(self, w, X, act):
-        self.past.append(1)
-        return mb.NormalisedTeacher().descent(w, X, act) / len(self.past)
 
 
 def test_a_run_never_sees_the_past_of_another():
