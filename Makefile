@@ -27,9 +27,8 @@ help:
 setup:
 	@sh tools/setup.sh $(PY)
 
-# At smoke two pages run at once, otherwise one page with as many processes as there are cores.
 book: setup
-	@$(RUN) doit -f tools/dodo.py -d . -n $(if $(filter smoke,$(TIER)),2,1) tier=$(TIER) $(if $(SCHEDULER),scheduler=$(SCHEDULER))
+	@$(RUN) doit -f tools/dodo.py -d . tier=$(TIER) $(if $(SCHEDULER),scheduler=$(SCHEDULER))
 	@echo "open book/_build/html/index.html in a browser, or run: make serve"
 
 paper: setup
@@ -38,7 +37,7 @@ paper: setup
 test: setup
 	@$(RUN) ruff check --quiet --output-format concise .
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile
-	@$(RUN) doit -f tools/dodo.py -d . -n 2 tier=smoke into=results/smoke-site
+	@$(RUN) doit -f tools/dodo.py -d . tier=smoke into=results/smoke-site
 	@$(RUN) tools.claims --tier smoke --into results/smoke-site
 	@$(RUN) tools.browser_check results/smoke-site/book/_build/html
 

@@ -195,7 +195,7 @@ def test_a_failing_cell_is_one_line_with_page_cell_cause_and_log(project):
 def test_the_scheduler_of_the_command_line_reaches_the_page(project, monkeypatch):
     edit(project / "notebooks" / "two.md", "object()", "import os; print(os.environ['MRPBOOK_SCHEDULER'])")
     monkeypatch.setattr(execute.pages, "ROOT", project)
-    for name in (*execute.environment("smoke", project), "MRPBOOK_SCHEDULER"):
+    for name in (*execute.environment(project), "MRPBOOK_SCHEDULER"):
         monkeypatch.setenv(name, "")  # given back at the end
     execute.main(["two", "--tier", "smoke", "--scheduler", "tcp://here:1"])
     *_, cell = nbformat.read(pages.executed(project, "two", "smoke"), 4).cells

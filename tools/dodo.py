@@ -1,15 +1,20 @@
 """The schedule: execute the pages whose code, values, modules, claims or lock changed, then build the site.
 
     python -m doit -f tools/dodo.py -d . tier=smoke into=results/smoke-site
+
+Two pages run at once, each with half of the cores: while one starts or draws a figure, the other computes.
 """
 
+import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import joblib  # noqa: E402
 from doit import get_var  # noqa: E402
+from doit.action import CmdAction  # noqa: E402
 from doit.reporter import ZeroReporter  # noqa: E402
 
 from tools import pages  # noqa: E402
@@ -17,6 +22,14 @@ from tools import pages  # noqa: E402
 TIER = pages.check_tier(get_var("tier", "book"))
 INTO = get_var("into", ".")
 WHERE = ["--scheduler", get_var("scheduler")] if get_var("scheduler") else []
+AT_ONCE = 2
+JOBS = os.environ.get("MRPBOOK_JOBS") or str(joblib.cpu_count())  # processes in all
+if not JOBS.isdecimal() or int(JOBS) < 1:
+    pages.stop(f"MRPBOOK_JOBS = {JOBS!r}: expected an integer >= 1")
+# chapters 4, 5 and 7 read draws that chapter 3 simulates, and 5 some of 4's: at the same time both would simulate them
+AFTER = {"04-one-semantic-per-kernel": ["03-kernel-capture"], "05-downstream": ["04-one-semantic-per-kernel"],
+         "07-labels": ["03-kernel-capture"]}
+ALONE = "how-fast"  # it measures times: last, when nothing else runs
 
 
 class Reporter(ZeroReporter):
@@ -30,16 +43,21 @@ class Reporter(ZeroReporter):
 (ROOT / "results").mkdir(exist_ok=True)
 DOIT_CONFIG = {
     "default_tasks": ["site"], "continue": True, "verbosity": 2, "reporter": Reporter,
-    "par_type": "thread", "dep_file": str(ROOT / "results" / "doit.json"), "backend": "json",
+    "num_process": AT_ONCE, "par_type": "thread", "dep_file": str(ROOT / "results" / "doit.json"), "backend": "json",
 }
 
 
 def task_execute():
-    for page in pages.pages(ROOT):
+    every = pages.pages(ROOT)
+    for page in every:
+        jobs = JOBS if page == ALONE else str(max(1, int(JOBS) // AT_ONCE))
+        before = [other for other in every if other != ALONE] if page == ALONE else AFTER.get(page, [])
         yield {
             "name": page,
-            "actions": [[sys.executable, "-m", "tools.execute", page, "--tier", TIER, *WHERE]],
+            "actions": [CmdAction([sys.executable, "-m", "tools.execute", page, "--tier", TIER, *WHERE], shell=False,
+                                  env=os.environ | {"MRPBOOK_JOBS": jobs})],
             "uptodate": [lambda page=page: pages.is_fresh(ROOT, page, TIER)],
+            "task_dep": [f"execute:{other}" for other in before],
         }
 
 

@@ -22,14 +22,13 @@ from tools import pages
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def environment(tier: str, root: Path) -> dict[str, str]:
+def environment(root: Path) -> dict[str, str]:
     """For the kernel: one level of parallelism, no settings of the user, the same bytes each time."""
     import joblib
 
-    jobs = "1" if tier == "smoke" else str(joblib.cpu_count())  # at smoke two pages run at once
     return {
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        "MRPBOOK_JOBS": os.environ.get("MRPBOOK_JOBS", jobs),
+        "MRPBOOK_JOBS": os.environ.get("MRPBOOK_JOBS", str(joblib.cpu_count())),
         "SOURCE_DATE_EPOCH": "0", "TQDM_MININTERVAL": "5", "PYTHONHASHSEED": "0",
         "IPYTHONDIR": str(root / "results" / "ipython"), "JUPYTER_PREFER_ENV_PATH": "1",
     }
@@ -87,7 +86,7 @@ def run(root: Path, page: str, tier: str) -> None:
     began = time.time()
     log_path = root / "results" / "logs" / f"{page}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.update(environment(tier, root))
+    os.environ.update(environment(root))
     say = os.dup(2)  # the kernel writes to file descriptor 2, which becomes the log
     shown = log_path.relative_to(root)
     print(f"{page:<28} runs; follow it with: tail -f {shown}", flush=True)

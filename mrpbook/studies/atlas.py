@@ -53,9 +53,8 @@ def cell(seed: int, theta: float = 0.75, tau: float | None = 1.05, C_p: int = 4,
     if noise == 0:  # kernels move within the span of the semantics, and overlaps <= 0 not at all: the same paths, cheaper
         X, V, w0 = X @ V.T, torch.eye(m.n), lam.clamp_min(0)
     w0 = torch.cat([w0, probes(m.k, 2 * sigma_0) @ V])
-    path = pretrain_along_arcs(objective, X, w0, act, steps=round(ARC / length), length=length)
-    kernels, first, captured, time = _read(path, V, level)
-    held = kernels @ V.T
+    kernels, captured, time = _until_captured(objective, X, V, w0, act, level, round(ARC / length), length)
+    first, held = (w0 @ V.T).amax(1), kernels @ V.T
     top, index = held.topk(2, dim=1)
     grown = (top[:, 0] >= level / 2) & (top[:, 0] > 2 * first)
     grown[K:] &= time[K:] < SLOW * time[K + m.n:].min()
@@ -95,14 +94,26 @@ def measured(counts: dict, k: int, q: int) -> int:
     return 3 if counts["parted"] > k / 2 else 1 if q == 2 else 2
 
 
-def _read(path, V, level):
-    """Kernels where they are first captured or else at the end of the path, their largest overlap at the start, whether they
-    are captured, and the time."""
-    largest = (path.kernels @ V.T).amax(-1)
-    captured = (largest >= level).any(0)
-    at = torch.where(captured, (largest >= level).int().argmax(0), len(largest) - 1)
-    kernel = torch.arange(len(at))
-    return path.kernels[at, kernel], largest[0], captured, path.times[at, kernel]
+def _until_captured(objective, X, V, w0, act, level, steps, length, every=10):
+    """Kernels where they are first captured or else at the end of `steps` steps, whether they are captured, and the time.
+
+    Kernels are independent, so each may leave early: a captured one, which is read at once, and one that is so short that the
+    steps left, each of which lengthens it by a factor 1 + length at most, cannot bring it to half of the capture level. Its
+    time is inf.
+    """
+    w, time, captured = w0.clone(), torch.zeros(len(w0), dtype=torch.float64), torch.zeros(len(w0), dtype=torch.bool)
+    for start in range(0, steps, every):
+        hopeless = w.norm(dim=1) * (1 + length) ** (steps - start) < level / 2
+        time[hopeless] = torch.inf
+        active = (~(captured | hopeless)).nonzero()[:, 0]
+        if len(active) == 0:
+            break
+        path = pretrain_along_arcs(objective, X, w[active], act, steps=min(every, steps - start), length=length)
+        there = (path.kernels @ V.T).amax(-1) >= level
+        at, kernel = torch.where(there.any(0), there.int().argmax(0), len(there) - 1), torch.arange(len(active))
+        w[active], captured[active] = path.kernels[at, kernel], there.any(0)
+        time[active] += path.times[at, kernel]
+    return w, captured, time
 
 
 def _within(overlaps, of_class):
