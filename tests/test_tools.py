@@ -271,3 +271,21 @@ def test_what_the_paper_tier_settled_is_kept_with_its_machine(project, monkeypat
     assert kept["claims"] == [{name: settled[name] for name in paper.KEPT}]
     with pytest.raises(SystemExit, match="which pages"):
         paper.main(project, [])
+
+
+def test_shared_draws_are_simulated_once_and_times_are_measured_alone():
+    from doit import doit_cmd
+
+    doit_cmd.reset_vars()  # as without name=value on the command line
+    from tools import dodo
+
+    after = {task["name"]: {name.removeprefix("execute:") for name in task["task_dep"]} for task in dodo.task_execute()}
+    assert list(after) == pages.pages(ROOT)
+    readers = [page for page in after if "capture.default_cells" in pages.source(ROOT, page).read_text()]
+    assert len(readers) > 2
+    for page in set(readers) - {"03-kernel-capture"}:
+        before = set(after[page])
+        for _ in after:
+            before |= {earlier for page in before for earlier in after[page]}
+        assert "03-kernel-capture" in before
+    assert after["how-fast"] == set(after) - {"how-fast"}
