@@ -30,6 +30,9 @@ if not JOBS.isdecimal() or int(JOBS) < 1:
 AFTER = {"04-one-semantic-per-kernel": ["03-kernel-capture"], "05-downstream": ["04-one-semantic-per-kernel"],
          "07-labels": ["03-kernel-capture"]}
 ALONE = "how-fast"  # it measures times: last, when nothing else runs
+# a page that must wait when its turn comes goes to the end of the queue; in this order none has to, and no core idles
+LONG_BEFORE = ["03-kernel-capture"]
+WELL_AFTER = ["04-one-semantic-per-kernel", "07-level", "07-what-teaches", "05-downstream"]
 
 
 class Reporter(ZeroReporter):
@@ -47,8 +50,14 @@ DOIT_CONFIG = {
 }
 
 
+def in_turn(every: list[str]) -> list[str]:
+    """Pages in the order in which they start: chapter 3; what needs nothing, to the end of chapter 6; the rest."""
+    early = [page for page in every if page not in LONG_BEFORE + WELL_AFTER and page < "07"]
+    return LONG_BEFORE + early + WELL_AFTER + [page for page in every if page not in LONG_BEFORE + WELL_AFTER + early]
+
+
 def task_execute():
-    every = pages.pages(ROOT)
+    every = in_turn(pages.pages(ROOT))
     for page in every:
         jobs = JOBS if page == ALONE else str(max(1, int(JOBS) // AT_ONCE))
         before = [other for other in every if other != ALONE] if page == ALONE else AFTER.get(page, [])
