@@ -88,15 +88,16 @@ def mask_noise(w: Float[Tensor, "K d"], X: Float[Tensor, "N P d"], act: Smoothed
     """
     a = activations(w, X)
     s, slope = act(a), act.derivative(a)
-    x2, h = (X**2).sum(2)[..., None], s.sum(1, keepdim=True)
-    others = torch.einsum("npk,npd->nkd", slope, X)                      # sum_p g_p
-    along = torch.einsum("nkd,npd->npk", others, X) * slope              # g_p . sum g
-    mine = slope**2 * x2                                                 # |g_p|^2
-    rest = (others**2).sum(2)[:, None] - 2 * along + mine                # |sum_{p' != p} g_p'|^2
-    both = torch.einsum("npk,npd->nkd", s * slope, X)                    # sum_p sigma_p g_p
-    mean = h[:, 0, :, None] * others - both                              # sum_{p != p'} sigma_p' g_p
-    B, C = (mine * (h - s) ** 2).sum(1), (s**2 * rest).sum(1)
-    once = (mine * ((s**2).sum(1, keepdim=True) - s**2)).sum(1)          # one pair with itself
-    turned = (both**2).sum(2) - (s**2 * mine).sum(1)                     # a pair with the same pair turned round
-    chained = 2 * ((h - s) * s * (along - mine)).sum(1)                  # patch visible in one pair, hidden in the other
+    apart = 1 - torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
+    # sums over *other* patches, never a sum less one of its terms: next to a loud patch the rest would drown in rounding
+    rest_h = torch.einsum("pq,nqk->npk", apart, s)                       # sum_{p' != p} sigma_p'
+    inner = X @ X.mT                                                     # x_p . x_p'
+    mine = slope**2 * inner.diagonal(dim1=1, dim2=2)[..., None]          # |g_p|^2
+    along = slope * ((inner * apart) @ slope)                            # g_p . sum_{p' != p} g_p'
+    rest = torch.stack([(slope * one[:, None] * (inner @ (slope * one[:, None]))).sum(1) for one in apart], 1)
+    mean = torch.einsum("npk,npd->nkd", rest_h * slope, X)               # sum_{p != p'} sigma_p' g_p
+    B, C = (mine * rest_h**2).sum(1), (s**2 * rest).sum(1)
+    once = (mine * torch.einsum("pq,nqk->npk", apart, s**2)).sum(1)      # one pair with itself
+    turned = (s * slope * ((inner * apart) @ (s * slope))).sum(1)        # a pair with the same pair turned round
+    chained = 2 * (rest_h * s * along).sum(1)                            # patch visible in one pair, hidden in the other
     return MaskNoise(B.sum(0), C.sum(0), (B + C - once + chained - turned).sum(0), (mean.sum(0) ** 2).sum(1))
