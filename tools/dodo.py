@@ -22,10 +22,10 @@ from tools import pages  # noqa: E402
 TIER = pages.check_tier(get_var("tier", "book"))
 INTO = get_var("into", ".")
 WHERE = ["--scheduler", get_var("scheduler")] if get_var("scheduler") else []
-AT_ONCE = 2
 JOBS = os.environ.get("MRPBOOK_JOBS") or str(joblib.cpu_count())  # processes in all
 if not JOBS.isdecimal() or int(JOBS) < 1:
     pages.stop(f"MRPBOOK_JOBS = {JOBS!r}: expected an integer >= 1")
+AT_ONCE = min(2, int(JOBS))  # pages
 # chapters 4, 5 and 7 read draws that chapter 3 simulates, and 5 some of 4's: at the same time both would simulate them
 AFTER = {"04-one-semantic-per-kernel": ["03-kernel-capture"], "05-downstream": ["04-one-semantic-per-kernel"],
          "07-labels": ["03-kernel-capture"]}
@@ -59,7 +59,7 @@ def in_turn(every: list[str]) -> list[str]:
 def task_execute():
     every = in_turn(pages.pages(ROOT))
     for page in every:
-        jobs = JOBS if page == ALONE else str(max(1, int(JOBS) // AT_ONCE))
+        jobs = JOBS if page == ALONE else str(int(JOBS) // AT_ONCE)
         before = [other for other in every if other != ALONE] if page == ALONE else AFTER.get(page, [])
         yield {
             "name": page,
