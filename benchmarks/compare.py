@@ -18,13 +18,14 @@ class Ready(NamedTuple):
 
     call: does the work once; work: its operation count in GFLOP, of the matrix products alone, the same for every way of a
     gradient; check: is given what `call` returned and raises AssertionError unless it is right; steps: gradients of one network
-    per call.
+    per call; pictures: what one call learns from, where it is pictures.
     """
 
     call: Callable[[], Any]
     work: float
     check: Callable[[Any], None]
     steps: int = 1
+    pictures: int = 0
 
 
 @dataclass(frozen=True)

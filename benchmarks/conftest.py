@@ -111,6 +111,6 @@ def timed(benchmark, prepared):
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         benchmark.extra_info.update(
             case=case.name, round=turn.round, way=way.name, role=way.role, work=ready.work, steps=ready.steps,
-            compile_s=compile_s, cpu_per_wall=cpu / wall)
+            pictures=ready.pictures, compile_s=compile_s, cpu_per_wall=cpu / wall)
 
     return run

@@ -19,7 +19,7 @@ def rows(raw: dict) -> list[dict]:
     share_of_floor: floor / time. gflop: operation count of the matrix products, gflops: the same per second; share_of_peak:
     against a large product in the same round. compile_s: until the first answer, less the time of a call. cpu_per_wall:
     processor time / wall time, 1 on a quiet machine. steps_per_s: gradients of one network
-    per second. What a case lacks is None.
+    per second. pictures_per_s: pictures learned from. What a case lacks is None.
     """
     cases = defaultdict(lambda: defaultdict(dict))
     for one in raw["benchmarks"]:
@@ -55,6 +55,7 @@ def _row(case, way, ways):
         "share_of_floor": floor and 1 / median(floor), "gflop": info["work"], "gflops": info["work"] / ms * 1e3,
         "share_of_peak": peak and median(peak), "compile_s": info["compile_s"],
         "cpu_per_wall": median(t["cpu_per_wall"] for t in turns.values()), "steps_per_s": info["steps"] / ms * 1e3,
+        "pictures_per_s": info["pictures"] / ms * 1e3 if info["pictures"] else None,
     }
 
 
@@ -62,7 +63,7 @@ COLUMNS = {  # key: (heading, width, format)
     "ms": ("ms", 9, ".2f"), "ratio": ("ratio", 7, ".2f"), "spread": ("low - high", 16, ""),
     "ratio_to_eager": ("to eager", 9, ".2f"), "gflop": ("GFLOP", 9, ".3g"), "gflops": ("GFLOP/s", 8, ".1f"),
     "share_of_peak": ("of peak", 8, ".0%"), "share_of_floor": ("of floor", 9, ".0%"), "compile_s": ("compile s", 10, ".1f"),
-    "steps_per_s": ("steps/s", 8, ".0f"), "cpu_per_wall": ("cpu/wall", 9, ".2f"),
+    "steps_per_s": ("steps/s", 8, ".0f"), "pictures_per_s": ("pictures/s", 11, ".0f"), "cpu_per_wall": ("cpu/wall", 9, ".2f"),
 }
 
 

@@ -155,13 +155,17 @@ class Colophon:
 
 
 class Ledger:
-    """The claims of one page, settled at one tier; results go to results_path/claims/<tier>/<id>.json."""
+    """The claims of one page, settled at one tier; results go to results_path/claims/<tier>/<id>.json.
 
-    def __init__(self, claims_path, results_path, page, tier):
+    level: at which its claims are decided, in place of the tier's: for pages whose draws are dear.
+    """
+
+    def __init__(self, claims_path, results_path, page, tier, level=None):
         if tier not in LEVELS:
             raise ValueError(f"tier is {tier!r}; allowed: {', '.join(LEVELS)}")
         self.claims, self.page, self.tier = load_claims(claims_path), page, tier
-        self.folder = Path(results_path) / "claims" / tier
+        self.level = LEVELS[tier] if level is None else level
+        self.root, self.folder = Path(results_path).parent, Path(results_path) / "claims" / tier
         self.settled, self._opened = {}, time.monotonic()
         self._made_by = {"commit": _commit(Path(claims_path).parent), "code_key": code_key()}
 
@@ -172,7 +176,7 @@ class Ledger:
         given twice, as inside=dict(...), outside=dict(...). seeds: a sequence of integers, kept as given.
         ValueError: unknown id, a claim of another page, data that don't fit the rule.
         """
-        claim, level = self.claims.get(id), LEVELS[self.tier]
+        claim, level = self.claims.get(id), self.level
         if claim is None or claim.page != self.page:
             mine = ", ".join(c.id for c in self.claims.values() if c.page == self.page) or "none"
             what = f"a claim of page {claim.page!r}" if claim else "no claim"
@@ -186,12 +190,13 @@ class Ledger:
         record = {name: getattr(claim, name) for name in ("id", "statement", "source", "tag", "page")}
         record |= {"tier": self.tier} | numbers | {"level": level, "rule": claim.rule, "verdict": verdict}
         record |= {"expected": claim.expected, "as_expected": as_expected, "control": claim.control}
-        record |= {"seeds": None if seeds is None else [int(seed) for seed in seeds]} | self._provenance()
+        record |= {"seeds": None if seeds is None else [int(seed) for seed in seeds]} | self.provenance()
         _write(self.folder / f"{id}.json", record)
         self.settled[id] = Verdict(verdict, as_expected, record)
         return self.settled[id]
 
-    def _provenance(self):
+    def provenance(self):
+        """Commit, code, machine, versions, time and memory so far, date: what tells a reader who made a number."""
         versions = {package: metadata.version(package) for package in ("numpy", "torch", "scipy")}
         return self._made_by | {
             "hardware": _hardware(), "versions": {"python": platform.python_version()} | versions,
@@ -201,7 +206,7 @@ class Ledger:
 
     def colophon(self):
         """How this page was made, as a table: tier, draws, code, hardware, time, memory, and its verdicts."""
-        made, draws = self._provenance(), [v.record["n"] for v in self.settled.values()]
+        made, draws = self.provenance(), [v.record["n"] for v in self.settled.values()]
         machine = made["hardware"]
         rows = [
             ("tier", f"{self.tier}, {sum(draws)} draws settled in {len(draws)} claims"),

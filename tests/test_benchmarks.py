@@ -13,13 +13,24 @@ import torch
 
 pytest.importorskip("pytest_benchmark", reason="the extra `bench` is not installed")
 
-from benchmarks import problems, report, test_chapter, test_gradient, test_rejected, test_run, test_scaling, test_stack, ways  # noqa: E402
+from benchmarks import (  # noqa: E402
+    problems,
+    report,
+    test_chapter,
+    test_gradient,
+    test_pictures,
+    test_rejected,
+    test_run,
+    test_scaling,
+    test_stack,
+    ways,
+)
 from benchmarks.compare import Case, Way, turns  # noqa: E402
 from mrpbook import reference  # noqa: E402
 from mrpbook.objectives import NormalisedTeacher, RescaledTeacher  # noqa: E402
 
 ROOT = Path(problems.__file__).parents[1]
-MODULES = (test_chapter, test_gradient, test_rejected, test_run, test_scaling, test_stack)
+MODULES = (test_chapter, test_gradient, test_pictures, test_rejected, test_run, test_scaling, test_stack)
 PROMISED = {"case", "way", "ms", "ratio", "ratio_low", "ratio_high", "n", "floor_ms", "gflops", "share_of_peak", "compile_s",
             "cpu_per_wall", "machine", "date", "version"}
 
@@ -95,7 +106,7 @@ def test_ways_take_turns_there_and_back():
 
 def raw(times, missing=()):
     """What pytest-benchmark would write: {(way, role): seconds by round}; every call does 2 GFLOP."""
-    common = {"case": "one", "work": 2.0, "steps": 1, "compile_s": None, "cpu_per_wall": 1.0}
+    common = {"case": "one", "work": 2.0, "steps": 1, "pictures": 0, "compile_s": None, "cpu_per_wall": 1.0}
     found = [{"stats": {"min": s}, "extra_info": common | {"way": way, "role": role, "round": round}}
              for (way, role), seconds in times.items() for round, s in enumerate(seconds, 1)]
     return {"benchmarks": found, "missing": list(missing), "size": "bench", "datetime": "2030-01-02T03:04:05",

@@ -26,12 +26,13 @@ JOBS = os.environ.get("MRPBOOK_JOBS") or str(joblib.cpu_count())  # processes in
 if not JOBS.isdecimal() or int(JOBS) < 1:
     pages.stop(f"MRPBOOK_JOBS = {JOBS!r}: expected an integer >= 1")
 AT_ONCE = min(2, int(JOBS))  # pages
-# chapters 4, 5 and 7 read draws that chapter 3 simulates, and 5 some of 4's: at the same time both would simulate them
+# chapters 4, 5 and 7 read draws that chapter 3 simulates, 5 some of 4's, and chapter 8 the networks of its first page: at the
+# same time both would simulate them
 AFTER = {"04-one-semantic-per-kernel": ["03-kernel-capture"], "05-downstream": ["04-one-semantic-per-kernel"],
-         "07-labels": ["03-kernel-capture"]}
+         "07-labels": ["03-kernel-capture"], "08-evidence": ["08-real-images"], "08-seeds": ["08-real-images"]}
 ALONE = "how-fast"  # it measures times: last, when nothing else runs
 # a page that must wait when its turn comes goes to the end of the queue; in this order none has to, and no core idles
-LONG_BEFORE = ["03-kernel-capture"]
+LONG_BEFORE = ["03-kernel-capture", "08-real-images"]
 WELL_AFTER = ["04-one-semantic-per-kernel", "07-level", "07-what-teaches", "05-downstream"]
 
 
@@ -51,7 +52,7 @@ DOIT_CONFIG = {
 
 
 def in_turn(every: list[str]) -> list[str]:
-    """Pages in the order in which they start: chapter 3; what needs nothing, to the end of chapter 6; the rest."""
+    """Pages in the order in which they start: what others read; what needs nothing, to the end of chapter 6; the rest."""
     early = [page for page in every if page not in LONG_BEFORE + WELL_AFTER and page < "07"]
     return LONG_BEFORE + early + WELL_AFTER + [page for page in every if page not in LONG_BEFORE + WELL_AFTER + early]
 

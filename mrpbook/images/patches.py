@@ -68,6 +68,13 @@ def chosen(patches: Float[Tensor, "N P d"], index: Int[Tensor, "N S"]) -> Float[
     return patches.gather(1, index[..., None].expand(-1, -1, patches.shape[2]))
 
 
+def covered(pictures: Float[Tensor, "N C H W"], hidden: Int[Tensor, "N Q"], patch: int) -> Float[Tensor, "N C H W"]:
+    """The pictures with their hidden patches black (0): what an encoder of visible patches is given, for the eye."""
+    patches = to_patches(pictures, patch)
+    black = patches.scatter(1, hidden[..., None].expand(-1, -1, patches.shape[2]), 0)
+    return from_patches(black, tuple(pictures.shape[1:]), patch)
+
+
 @dataclass(frozen=True)
 class Whitening:
     """x -> (x - mean) matrix, for patches of dimension d: mean [d], matrix [d, d] (symmetric)."""

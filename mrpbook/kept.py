@@ -1,0 +1,35 @@
+"""Values of long runs, kept with their provenance."""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .ledger import Ledger
+
+
+def _file(book: Ledger, name: str) -> Path:
+    return book.root / "book" / "results" / "kept" / f"{book.page}.{name}.json"
+
+
+def keep(book: Ledger, name: str, values: dict) -> None:
+    """Write values, plain or arrays, beside the page's claims; what was kept under this name is replaced.
+
+    They go with commit, machine, versions and date to book/results/kept/<page>.<name>.json, which is committed.
+    """
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in values.items()}
+    file = _file(book, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"values": plain, "made": book.provenance()}, indent=None, allow_nan=False) + "\n")
+
+
+def kept(book: Ledger, name: str) -> dict | None:
+    """What `keep` wrote, lists as arrays, with a sentence `provenance`; None if nothing was kept."""
+    file = _file(book, name)
+    if not file.exists():
+        return None
+    found = json.loads(file.read_text())
+    made = found["made"]
+    values = {key: np.array(value) if isinstance(value, list) else value for key, value in found["values"].items()}
+    where = made["hardware"]["gpu"] or f"{made['hardware']['cores']} cores, {made['hardware']['cpu']}"
+    commit = (made["commit"] or "unknown")[:10]
+    return values | {"provenance": f"Computed on {made['made_at']} with {where}, commit {commit}."}
