@@ -90,6 +90,8 @@ def test_a_worker_that_is_killed_costs_at_most_the_cell_it_computes(cluster, tmp
     def kill():
         wait(lambda: len(list(store.rglob("*.npz"))) >= 5)
         kept.extend(int(np.sqrt(read(path)["square"])) for path in store.rglob("*.npz"))
+        # a cell written this moment may not be reported yet; three cells later it is
+        wait(lambda: len(list(store.rglob("*.npz"))) >= len(kept) + 3)
         first.kill()
 
     killer = threading.Thread(target=kill)
