@@ -10,10 +10,10 @@ RUN := $(BIN)/python -m
 .PHONY: help setup book paper test bench bench-full claims lab serve clean
 
 help:
-	@echo "make book             run every notebook and build the site: 15 to 30 minutes on 2 cores, then seconds"
+	@echo "make book             run every notebook and build the site: 20 to 40 minutes on 2 cores, then seconds"
 	@echo "make book TIER=smoke  the same with small samples: 5 minutes; verdicts may stay undecided"
 	@echo "make book TIER=paper  the same with large samples: a night and a day on a CPU; stop and resume as you like"
-	@echo "make paper PAGES=06-where-it-stops  that page with large samples, kept in book/results/paper: 5 to 20 minutes"
+	@echo "make paper PAGES=06-where-it-stops  that page with large samples, kept in book/results/paper: 5 to 40 minutes"
 	@echo "make book SCHEDULER=tcp://host:8786  the same on a cluster, see book/rerun.md"
 	@echo "make claims           print the ledger of the last run; fails if a verdict is not the expected one"
 	@echo "make test             unit tests, every notebook with small samples, checks of that site: 10 minutes"
