@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .ledger import Ledger
+from .ledger import Ledger, write
 
 
 def _file(book: Ledger, name: str) -> Path:
@@ -17,9 +17,7 @@ def keep(book: Ledger, name: str, values: dict) -> None:
     They go with commit, machine, versions and date to book/results/kept/<page>.<name>.json, which is committed.
     """
     plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in values.items()}
-    file = _file(book, name)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"values": plain, "made": book.provenance()}, indent=None, allow_nan=False) + "\n")
+    write(_file(book, name), {"values": plain, "made": book.provenance()})
 
 
 def kept(book: Ledger, name: str) -> dict | None:

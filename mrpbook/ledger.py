@@ -191,7 +191,7 @@ class Ledger:
         record |= {"tier": self.tier} | numbers | {"level": level, "rule": claim.rule, "verdict": verdict}
         record |= {"expected": claim.expected, "as_expected": as_expected, "control": claim.control}
         record |= {"seeds": None if seeds is None else [int(seed) for seed in seeds]} | self.provenance()
-        _write(self.folder / f"{id}.json", record)
+        write(self.folder / f"{id}.json", record)
         self.settled[id] = Verdict(verdict, as_expected, record)
         return self.settled[id]
 
@@ -222,7 +222,7 @@ def _text(number):
     return "unbounded" if number is None else f"{number:.3g}" if abs(number) < 0.01 else f"{number:.3f}"
 
 
-def _write(path, record):
+def write(path, record):
     """Write beside its place, then rename: a reader sees the old result or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
