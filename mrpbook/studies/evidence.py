@@ -37,7 +37,8 @@ class Occluded(nn.Module):
         return functional.cross_entropy(torch.cat([seen[:half], dropped, seen[half:]]).float(), labels)
 
 
-def occluded(seed: int, per_class: int, weights: np.ndarray | None = None, source: str = "digits", ratio: float = 0.75) -> dict:
+def occluded(seed: int, per_class: int, weights: np.ndarray | None = None, source: str = "digits", ratio: float = 0.75,
+             steps: int | None = None) -> dict:
     """As `pictures.learn`, with the same labels and steps, but batches twice as large: as many whole pictures and as many again
     with a share `ratio` of their patches hidden. The confounder, that masked pretraining has seen hidden patches, given to the
     other side (and to both)."""
@@ -45,7 +46,7 @@ def occluded(seed: int, per_class: int, weights: np.ndarray | None = None, sourc
     start = pictures.encoder(seed, source)
     net = probes.Classifier(start if weights is None else pictures.loaded(start, weights), int(truth.max()) + 1)
     batches = Batches(x, min(2 * r.tuning_size, len(x)), seed, y, (start.cells, ratio), r.crop, r.flip)
-    train(Occluded(net, pictures.tensors(source)[0].mean(0, keepdim=True)), batches, Plan(r.tuning, r.tuning_lr))
+    train(Occluded(net, pictures.tensors(source)[0].mean(0, keepdim=True)), batches, Plan(steps or r.tuning, r.tuning_lr))
     return pictures.answers(net.predict(test), truth) | {"weights": pictures.flat(net)}
 
 
