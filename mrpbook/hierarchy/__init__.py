@@ -1,0 +1,1 @@
+"""Hierarchical latent variables under masking: Kong et al. 2023."""
