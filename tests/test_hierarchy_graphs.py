@@ -38,6 +38,30 @@ def test_all_shared_ancestors_are_not_the_minimum_and_one_level_up_is_not_enough
     assert min(rejected.values()) > 50
 
 
+def test_the_conditions_are_those_of_random_vectors():
+    """Every variable as a random injective matrix of its noises: functions of each other and independence are then ranks."""
+    g = np.random.default_rng(0)
+    rank = lambda *parts: np.linalg.matrix_rank(np.vstack(parts)) if sum(map(len, parts)) else 0  # noqa: E731
+    for seed in range(60):
+        graph, masked = drawn(seed)
+        rows = []
+        for above in graph.parents:
+            noise = np.eye(len(graph.parents))[[len(rows)]]
+            stack = np.vstack([*(rows[p] for p in above), noise])
+            rows.append(g.standard_normal((len(stack), len(stack))) @ stack)
+        side = {True: [], False: []}
+        for v in graph.pixels:
+            side[v in masked].append(rows[v])
+        hidden, seen = np.vstack(side[True]), np.vstack(side[False])
+        found = set(graphs.admissible(graph, masked))
+        for bits in range(2**graph.latents):
+            c = [z for z in range(graph.latents) if bits >> z & 1]
+            code = [rows[z] for z in c]
+            known = rank(hidden, *code) == rank(hidden) and rank(seen, *code) == rank(seen)
+            apart = rank(hidden, *code) + rank(seen, *code) - rank(hidden, seen, *code) == rank(*code)
+            assert (known and apart) == (frozenset(c) in found)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**6))
 def test_masked_and_visible_may_change_places(seed):

@@ -61,15 +61,15 @@ class Graph:
 
 
 def shared(graph: Graph, masked: Collection[int]) -> frozenset[int]:
-    """The minimal shared set c of a mask (Kong et al. 2023, theorem 1): latents from which, with noises of their own, masked
-    and visible pixels follow, and which both determine.
+    """The minimal shared set c of a mask (Kong et al. 2023, theorem 1): x_m = g(c, s_m), x_v = g'(c, s_v), both invertible, and
+    s_m independent of (c, s_v); of all such sets the one whose members have the least sum of dimensions.
 
     The latents that are ancestors of a masked and of a visible pixel, without those that have a descendant among them
     (derived; the paper's own algorithm stands in its appendix, which is not at hand). Proof: let S be the shared ancestors.
     What is left of the masked side must be independent of the visible side, so c determines all of S; both sides determine c,
     so c lies in S. A latent of S without descendants in S carries its own noise, which no other element of S knows: it must be
-    in c. These together determine all of S, since every element of S is one of them or an ancestor of one. So they are the
-    minimum, and it is unique.
+    in c. These together determine all of S, since every element of S is one of them or an ancestor of one. So every set that
+    qualifies knows the same and contains these, and these alone are the cheapest.
 
     masked: numbers of pixels. Raises ValueError for a mask of no pixel or of all.
     """
@@ -77,8 +77,8 @@ def shared(graph: Graph, masked: Collection[int]) -> frozenset[int]:
     return frozenset(z for z in both if not any(z in graph.knows[y] for y in both if y != z))
 
 
-def exhaustive(graph: Graph, masked: Collection[int]) -> list[frozenset[int]]:
-    """All sets of latents that meet the conditions of theorem 1 and have the smallest total dimension, by trying every set.
+def admissible(graph: Graph, masked: Collection[int]) -> list[frozenset[int]]:
+    """All sets of latents that meet the conditions of theorem 1, by trying every set.
 
     Conditions, in noises: the set is a function of the masked pixels, and of the visible ones; and the noises of the masked
     pixels that it leaves open are independent of it and of the visible pixels. Raises ValueError for more than MOST latents.
@@ -86,15 +86,16 @@ def exhaustive(graph: Graph, masked: Collection[int]) -> list[frozenset[int]]:
     if graph.latents > MOST:
         raise ValueError(f"latents = {graph.latents}: {2**graph.latents:,} sets; expected at most {MOST} latents")
     hidden, seen = graph.split(masked)
-    best, least = [], np.inf
-    for c in chain.from_iterable(combinations(range(graph.latents), k) for k in range(graph.latents + 1)):
-        known, dimension = graph.known(c), sum(len(graph.knows[z]) for z in c)
-        if known <= hidden and known <= seen and not (hidden - known) & seen:
-            if dimension < least:
-                best, least = [], dimension
-            if dimension == least:
-                best.append(frozenset(c))
-    return best
+    every = chain.from_iterable(combinations(range(graph.latents), k) for k in range(graph.latents + 1))
+    known = ((frozenset(c), graph.known(c)) for c in every)
+    return [c for c, noises in known if noises <= hidden and noises <= seen and not (hidden - noises) & seen]
+
+
+def exhaustive(graph: Graph, masked: Collection[int]) -> list[frozenset[int]]:
+    """The sets among `admissible` whose members have the least sum of dimensions."""
+    found = admissible(graph, masked)
+    size = {c: sum(len(graph.knows[z]) for z in c) for c in found}
+    return [c for c in found if size[c] == min(size.values())]
 
 
 def random_graph(seed: int, latents: int, pixels: int, most_parents: int = 2) -> Graph:

@@ -2,7 +2,7 @@
 
 Every variable has variance 1: the root is N(0, 1), each child is a * parent + sqrt(1 - a^2) * noise, with four children, down
 to the 2^depth x 2^depth pixels. Two variables at tree distance d have covariance a^d, so that everything that a linear encoder
-can know is matrix algebra (derived; the paper has no experiment of this kind).
+can know is matrix algebra (derived; the paper's main text has no experiment of this kind).
 """
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,24 +109,25 @@ def unexplained(tree: Quadtree, hidden: Bool[np.ndarray, "pixels"]) -> float:
     return float(1 - np.einsum("mv,mv->m", B, S[np.ix_(hidden, ~hidden)]).mean())
 
 
-def code(tree: Quadtree, hidden: Bool[np.ndarray, "pixels"], k: int) -> Float[np.ndarray, "visible k"]:
-    """The k directions of the visible pixels from which the masked ones are best predicted, uncorrelated and of variance 1.
+def code(tree: Quadtree, hidden: Bool[np.ndarray, "pixels"], k: int | None = None) -> Float[np.ndarray, "visible r"]:
+    """The directions of the visible pixels from which the masked ones are best predicted, uncorrelated and of variance 1: the
+    first k, or all there are (None).
 
-    Reduced-rank regression (Izenman 1975): the first k left singular vectors of Cov_vv^(-1/2) Cov_vm, times Cov_vv^(-1/2).
-    Raises ValueError for k < 1 or more than masked or visible pixels allow.
+    Reduced-rank regression (Izenman 1975): the first left singular vectors of Cov_vv^(-1/2) Cov_vm, times Cov_vv^(-1/2). There
+    are only as many as the rank of Cov_vm, the number of variables that it takes to separate the two sides of the tree
+    (Sullivant et al. 2010, recalled); directions beyond would be arbitrary, so a larger k gives no more.
     """
-    most = min(hidden.sum(), (~hidden).sum())
-    if not 1 <= check_integer("k", k, 1) <= most:
-        raise ValueError(f"k = {k}: expected 1 to {most}, the smaller number of masked and visible pixels")
     S = tree.covariance[tree.latents:, tree.latents:]
     values, vectors = np.linalg.eigh(S[np.ix_(~hidden, ~hidden)])
     root = vectors / np.sqrt(values) @ vectors.T
-    return root @ np.linalg.svd(root @ S[np.ix_(~hidden, hidden)])[0][:, :k]
+    left, sizes, _ = np.linalg.svd(root @ S[np.ix_(~hidden, hidden)])
+    real = int((sizes > 1e-9 * sizes[0]).sum())
+    return root @ left[:, :real if k is None else min(check_integer("k", k, 1), real)]
 
 
-def readout(tree: Quadtree, hidden: Bool[np.ndarray, "pixels"], k: int) -> Float[np.ndarray, "levels"]:
-    """R^2 of the latents from the code of `k` directions of the visible part, mean over each level above the pixels."""
-    W = code(tree, hidden, min(k, hidden.sum(), (~hidden).sum()))
+def readout(tree: Quadtree, hidden: Bool[np.ndarray, "pixels"], k: int | None = None) -> Float[np.ndarray, "levels"]:
+    """R^2 of the latents from the `code` of the visible part, mean over all latents of each level above the pixels."""
+    W = code(tree, hidden, k)
     with_code = tree.covariance[:tree.latents, tree.latents:][:, ~hidden] @ W
     explained = (with_code**2).sum(1)
     return np.array([explained[tree.levels[:tree.latents] == level].mean() for level in range(tree.depth)])

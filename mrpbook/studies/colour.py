@@ -51,27 +51,21 @@ def right(cells: list[dict]) -> np.ndarray:
     return np.array([c["correct"].mean() for c in cells])
 
 
-def labels(draws: Draws, per_class: Sequence[int], few: int, pixels: Sequence[int], longer: int) -> dict:
-    """Test accuracies [draws, len(per_class)] of each arm, of logistic regressions on frozen and untrained encoders and (at the
-    numbers of labels `pixels`) on raw pixels; and [draws], with `few` labels per class: "longer", from scratch with so many
-    times the steps, and "random order", head first from encoders with their weights in random order."""
+def labels(draws: Draws, per_class: Sequence[int], few: int, pixels: Sequence[int]) -> dict:
+    """Test accuracies [draws, len(per_class)] from scratch and of MRP with the head first, of logistic regressions on frozen
+    and untrained encoders, and (at the numbers of labels `pixels`) on raw pixels; and with `few` labels per class, [draws], of
+    MRP fine-tuned like the networks from scratch, and "random order", head first from encoders with weights in random order."""
     def table(of, sizes):
         return np.stack([right(of(n)) for n in sizes], 1)
 
-    found = {arm: table(lambda n, arm=arm: draws.learned(arm, n), per_class) for arm in ARMS}
+    found = {arm: table(lambda n, arm=arm: draws.learned(arm, n), per_class) for arm in (ARMS[0], ARMS[2])}
+    found[ARMS[1]] = right(draws.learned(ARMS[1], few))
     found["frozen"] = table(lambda n: draws.cells(pictures.frozen, draws.weights, per_class=n), per_class)
     found["untrained"] = table(lambda n: draws.cells(pictures.frozen, per_class=n), per_class)
     found["pixels"] = table(lambda n: draws.cells(pictures.pixels, per_class=n), pixels)
-    found["longer"] = right(draws.cells(pictures.learn, per_class=few, steps=longer * draws.tuning))
     gentle = dict(per_class=few, steps=draws.tuning, head_first=True)
     found["random order"] = right(draws.cells(pictures.learn, draws.jumbled(), **gentle))
     return found
-
-
-def lengths(draws: Draws, steps: Sequence[int], few: int) -> np.ndarray:
-    """Test accuracy after so many steps of pretraining, head first, `few` labels per class: [draws, len(steps)]."""
-    gentle = dict(per_class=few, steps=draws.tuning, head_first=True)
-    return np.stack([right(draws.cells(pictures.learn, draws.pretrained(n), **gentle)) for n in steps], 1)
 
 
 def together(draws: Draws, few: int, classes: int) -> dict:
