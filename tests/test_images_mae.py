@@ -184,3 +184,10 @@ def test_the_two_ways_that_are_timed_start_from_the_same_weights_and_do_the_work
     assert 2 < speed.work(in_place, batch) / speed.work(visible, batch) < 4
     once = speed.step(visible, batch)
     assert once() > once()  # a step descends
+
+
+def test_a_patch_of_one_number_has_no_deviation_to_be_divided_by():
+    encoder = ViT((1, 4, 4), patch=1, width=12, depth=1, heads=3)
+    with pytest.raises(ValueError, match="normalise = True.*one number"):
+        MAE(encoder)
+    MAE(encoder, normalise=False, decoder_width=12)

@@ -52,11 +52,16 @@ class MAE(MaskedPrediction):
     """Masked autoencoder of He et al. 2022: predict the pixels of the hidden patches.
 
     normalise: each target patch has its mean taken off and is divided by its standard deviation, (x - m) / sqrt(s^2 + 1e-6)
-    with the unbiased variance s^2, as in their code; a patch of one colour has target 0.
+    with the unbiased variance s^2, as in their code; a patch of one colour has target 0. Raises ValueError for patches of one
+    number, which have no deviation.
     """
 
     def __init__(self, encoder: ViT, *, normalise: bool = True, **options):
-        super().__init__(encoder, encoder.shape[0] * encoder.patch**2, **options)
+        numbers = encoder.shape[0] * encoder.patch**2
+        if normalise and numbers < 2:
+            raise ValueError("normalise = True: a patch is one number, which has no deviation; expected normalise = False or a "
+                             "larger patch")
+        super().__init__(encoder, numbers, **options)
         self.normalise = normalise
 
     def extra_repr(self) -> str:
