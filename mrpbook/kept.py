@@ -29,5 +29,6 @@ def kept(book: Ledger, name: str) -> dict | None:
     made = found["made"]
     values = {key: np.array(value) if isinstance(value, list) else value for key, value in found["values"].items()}
     where = made["hardware"]["gpu"] or f"{made['hardware']['cores']} cores, {made['hardware']['cpu']}"
-    commit = (made["commit"] or "unknown")[:10]
-    return values | {"provenance": f"Computed on {made['made_at']} with {where}, commit {commit}."}
+    commit, _, changed = (made["commit"] or "unknown").partition("+")
+    changes = " with files not yet committed" if changed else ""
+    return values | {"provenance": f"Computed on {made['made_at']} with {where}, commit {commit[:10]}{changes}."}

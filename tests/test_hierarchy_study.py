@@ -1,7 +1,7 @@
 """The studies of hierarchical latents, small."""
-import numpy as np
 import pytest
 
+from mrpbook.hierarchy import identified
 from mrpbook.hierarchy.graphs import shared
 from mrpbook.studies import hierarchy
 
@@ -48,4 +48,7 @@ def test_an_autoencoder_comes_nearer_to_the_exact_mean_with_more_steps():
 
 def test_identification_counts_both_ways():
     found = hierarchy.identified(3, steps=50, N=2000, tests=300)
-    assert set(found) == {"cause", "back", "own"} and np.isfinite(list(found.values())).all()
+    new = identified.views(3, 600, "tests")
+    code = identified.encoder(3, identified.views(3, 2000, "training"), 2, 50)(new.visible).detach()
+    assert found == {"cause": identified.explained(code, new.c, 300), "back": identified.explained(new.c, code, 300),
+                     "own": identified.explained(code, new.own_v, 300)}

@@ -40,3 +40,12 @@ def test_a_page_with_dear_draws_may_be_decided_at_a_level_of_its_own(book):
     strict, mild = (book(**options).settle("one", values=values) for options in ({}, {"level": 1e-3}))
     assert (strict.verdict, mild.verdict) == ("undecided", "holds")
     assert mild.record["level"] == 1e-3
+
+
+@pytest.mark.parametrize("commit, ends", [("0123456789abcdef", "commit 0123456789."), (None, "commit unknown."),
+                                          ("0123456789abcdef+dirty", "commit 0123456789 with files not yet committed.")])
+def test_the_sentence_says_whether_the_commit_was_all_there_was(book, monkeypatch, commit, ends):
+    made = book().provenance() | {"commit": commit}
+    monkeypatch.setattr(ledger.Ledger, "provenance", lambda self: made)
+    keep(book(), "curves", {"n": 1})
+    assert kept(book(), "curves")["provenance"].endswith(ends)
