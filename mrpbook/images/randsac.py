@@ -3,6 +3,8 @@
 After Hua et al. 2023 (RandSAC), their main text; s(i) is the rank of patch i's segment, 0 for the first. What the text leaves
 open is ours, and said where it is.
 """
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -108,19 +110,20 @@ class RandSAC(nn.Module):
         counts = ranks.gather(1, queries) > 0
         return (error * counts).sum() / counts.sum()
 
-    def predict(self, pictures: Float[Tensor, "N C H W"], ranks: Int[Tensor, "N P"]
+    def predict(self, pictures: Float[Tensor, "N C H W"], ranks: Int[Tensor, "N P"], sees: Callable = before
                 ) -> tuple[Float[Tensor, "N Q out"], Int[Tensor, "N Q"]]:
         """Predictions, and the numbers of the patches that they are for, by rising rank: of segments 2 to K.
 
         Where first segments differ in size, Q is what the smallest leaves; predictions for rank 0 are then among them, mean
-        nothing and count nowhere. Raises ValueError unless every picture has rank 0 and another.
+        nothing and count nowhere. sees: who sees whom from decoder to encoder; `until` leaks, which tests show. Raises
+        ValueError unless every picture has rank 0 and another.
         """
         order, fed, first = self._sorted(ranks)
         seen, queries = order[:, :fed], order[:, first:]
         s, q = ranks.gather(1, seen), ranks.gather(1, queries)
         # a query of rank 0 is seen by none but itself; it may see anything, so that its softmax is one
         own = until(q, q) & (q > 0)[:, None, None] | torch.eye(q.shape[1], dtype=torch.bool, device=q.device)
-        cross = before(q, s) | (q == 0)[:, None, :, None]
+        cross = sees(q, s) | (q == 0)[:, None, :, None]
         return self.decoder(self.memories(pictures, seen, s), queries, own, cross), queries
 
     def memories(self, pictures: Float[Tensor, "N C H W"], seen: Int[Tensor, "N S"], ranks: Int[Tensor, "N S"]
@@ -166,11 +169,12 @@ class RandSAC(nn.Module):
         return order, ranks.shape[1] - int((ranks == last).sum(1).min()), int((ranks == 0).sum(1).min())
 
 
-def felt(model: RandSAC, pictures: Float[Tensor, "N C H W"], ranks: Int[Tensor, "N P"]) -> Bool[Tensor, "N P P"]:
+def felt(model: RandSAC, pictures: Float[Tensor, "N C H W"], ranks: Int[Tensor, "N P"], sees: Callable = before
+         ) -> Bool[Tensor, "N P P"]:
     """Whether the prediction for patch i (row) has a gradient in the pixels of patch j (column): if the masks are right,
-    exactly where s(j) < s(i). Rows of rank 0, which is not predicted, are False."""
+    exactly where s(j) < s(i). Rows of rank 0, which is not predicted, are False. sees: see `RandSAC.predict`."""
     x = pictures.clone().requires_grad_()
-    predicted, queries = model.predict(x, ranks)
+    predicted, queries = model.predict(x, ranks, sees)
     found = torch.zeros(*ranks.shape, ranks.shape[1], dtype=torch.bool)
     for q in range(queries.shape[1]):
         (slope,) = torch.autograd.grad(predicted[:, q].sum(), x, retain_graph=True)

@@ -3,7 +3,6 @@
 The weights of an encoder go to `pictures.learn` and `pictures.frozen`, as those of `pictures.pretrain` do.
 """
 from collections.abc import Sequence
-from unittest import mock
 
 import numpy as np
 import torch
@@ -141,8 +140,8 @@ def leaks(seed: int, kind: str, wrong: bool = False, count: int = 4, source: str
     with torch.no_grad():
         model.mix.copy_(torch.from_numpy(generator(seed, "random skips").normal(size=model.mix.shape)))
     ranks = batches(seed, kind, source).layout(count, seed)
-    with mock.patch.object(randsac, "before", randsac.until if wrong else randsac.before):
-        found = randsac.felt(model, pictures.tensors(source)[0][:count], ranks)
+    sees = randsac.until if wrong else randsac.before
+    found = randsac.felt(model, pictures.tensors(source)[0][:count], ranks, sees)
     order, asked = ranks[0].argsort(stable=True), (ranks > 0)[:, :, None].expand_as(found)
     wrongs = asked & (found != (ranks[:, None] < ranks[:, :, None]))
     return {"leaks": int(wrongs.sum()), "pairs": int(asked.sum()), "felt": found[0][order][:, order].numpy()}
