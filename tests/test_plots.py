@@ -11,6 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from mrpbook import look, plots
+from mrpbook.intervals import mean_interval
 
 TEXTS = {"message": "MRP captures all.", "uncertainty": "95 %, 8 draws.", "alt": 'A "steep" rise & < 1.'}
 AXES = {"xlabel": "steps", "ylabel": "share"}
@@ -42,7 +43,7 @@ def drawn(name, **changes):
 
 def test_every_public_figure_function_is_tested_here():
     local = [f for _, f in inspect.getmembers(plots, inspect.isfunction) if f.__module__ == plots.__name__]
-    assert set(CASES) == {f.__name__ for f in local if not f.__name__.startswith("_")}
+    assert set(CASES) | {"spans"} == {f.__name__ for f in local if not f.__name__.startswith("_")}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -138,3 +139,13 @@ def test_drawing_leaves_the_readers_own_settings_alone():
     before = dict(mpl.rcParams)
     drawn("law")
     assert dict(mpl.rcParams) == before
+
+
+def test_spans_are_the_t_intervals_of_the_columns_and_equal_values_have_no_width():
+    values = np.array([[0.2, 1.0, 0.9], [0.4, 1.0, 1.0], [0.3, 1.0, 1.0]])
+    mean, low, high = plots.spans(values, 0, 1)
+    assert np.allclose(mean, [0.3, 1, 29 / 30]) and low[1] == high[1] == 1
+    assert (low[0], high[0]) == pytest.approx(mean_interval(values[:, 0], 0.05)[1:3]) and high[2] == 1 > low[2]
+    assert plots.spans(values[:1], 0, 1)[1:].tolist() == [[0, 0, 0], [1, 1, 1]]  # one draw shows no spread at all
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        plots.spans(values[:, 0])
