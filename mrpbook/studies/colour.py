@@ -31,9 +31,9 @@ class Draws:
         asked = [dict(seed=s, source=self.source) | options for s in self.seeds]
         return self.run(study, asked if weights is None else [c | {"weights": w} for c, w in zip(asked, weights, strict=True)])
 
-    def pretrained(self, steps: int) -> list[np.ndarray]:
-        """Weights of the encoders after so many steps of pretraining."""
-        return [c["weights"] for c in self.cells(pictures.pretrain, steps=steps)]
+    def pretrained(self, steps: int, **options) -> list[np.ndarray]:
+        """Weights of the encoders after so many steps of pretraining, with options of `pictures.pretrain`."""
+        return [c["weights"] for c in self.cells(pictures.pretrain, steps=steps, **options)]
 
     def learned(self, arm: str, per_class: int) -> list[dict]:
         """`pictures.learn` for one of ARMS."""
