@@ -12,6 +12,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure as Canvas
 
+from .intervals import mean_interval
 from .look import (
     INK,
     PAPER,
@@ -29,6 +30,20 @@ from .look import (
     note,
     picture,
 )
+
+
+def spans(values, low=-np.inf, high=np.inf):
+    """Triple of each column of values [draws, columns]: its mean and 95 % interval (Student's t), clipped to [low, high].
+
+    A column of equal values, of two draws or more, is drawn without width; a claim about it is judged by
+    `intervals.mean_interval`, which does not take equal values for certainty.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2:
+        raise ValueError(f"values: shape {values.shape}; allowed: [draws, columns]")
+    means, equal = values.mean(0), (np.ptp(values, axis=0) == 0) & (len(values) > 1)
+    bounds = [(m, m) if same else mean_interval(v, 0.05)[1:3] for v, m, same in zip(values.T, means, equal, strict=True)]
+    return np.column_stack([means, np.array(bounds).reshape(-1, 2)]).T.clip(low, high)
 
 
 def _of(value, title):

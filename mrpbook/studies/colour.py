@@ -1,7 +1,7 @@
 """Hours of training on colour pictures, as small numbers.
 
-Every function takes `run`, which is `sweep.run` with its store, and returns plain arrays for `mrpbook.kept`: one row for each
-seed. Cells are finished one by one, so that a run that is stopped goes on where it was.
+Every function takes `Draws` and returns plain arrays for `mrpbook.kept`, one row for each seed unless it says otherwise. Cells
+are finished one by one, so that a run that is stopped goes on where it was.
 """
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -31,9 +31,9 @@ class Draws:
         asked = [dict(seed=s, source=self.source) | options for s in self.seeds]
         return self.run(study, asked if weights is None else [c | {"weights": w} for c, w in zip(asked, weights, strict=True)])
 
-    def pretrained(self, steps: int) -> list[np.ndarray]:
-        """Weights of the encoders after so many steps of pretraining."""
-        return [c["weights"] for c in self.cells(pictures.pretrain, steps=steps)]
+    def pretrained(self, steps: int, **options) -> list[np.ndarray]:
+        """Weights of the encoders after so many steps of pretraining, with options of `pictures.pretrain`."""
+        return [c["weights"] for c in self.cells(pictures.pretrain, steps=steps, **options)]
 
     def learned(self, arm: str, per_class: int) -> list[dict]:
         """`pictures.learn` for one of ARMS."""
@@ -116,7 +116,8 @@ def _counted(cell: dict, common: np.ndarray) -> dict:
 def maps(draws: Draws, few: int, most: int, removed: int) -> dict:
     """Maps of importance (see `evidence.maps`) of the networks from scratch and after MRP: "<network> removed" [draws, 5], the
     share of known pictures that are still right without the `removed` patches that each of `evidence.MAPS` names;
-    "<network> map" [3, P], the mean map of each kind, each picture's positive part summing to 1."""
+    "<network> map" [3, P], the mean map of each kind, each picture's positive part summing to 1; "<network> spread" [draws, 3],
+    the effective number of patches of each kind."""
     found = {}
     for arm in ARMS[:2]:
         nets = [c["weights"] for c in draws.learned(arm, few)]

@@ -1,0 +1,62 @@
+"""Pretraining on colour pictures, varied.
+
+As `studies.colour`: small numbers, one row for each seed, for `mrpbook.kept`.
+"""
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from . import pictures, planted, seen
+from .colour import Draws, right
+
+
+def axes(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int, patience: int) -> dict:
+    """Test accuracies with `few` labels per class after `short` steps of pretraining.
+
+    "head first" [draws]: fine-tuned. Of frozen encoders: "ratio" [draws, ratios], by the share of hidden patches; "patch"
+    [draws], patches of this side, and "patch untrained". Beside them "patient" [draws]: from scratch, with `patience` times
+    the steps with labels.
+    """
+    def frozen(weights, **options):
+        return right(draws.cells(pictures.frozen, weights, per_class=few, **options))
+
+    usual = draws.pretrained(short)  # what pretraining hides if nothing is said: 0.75
+    varied = [usual if r == 0.75 else draws.pretrained(short, ratio=r) for r in ratios]
+    return {"head first": right(draws.cells(pictures.learn, usual, head_first=True, per_class=few, steps=draws.tuning)),
+            "ratio": np.stack([frozen(w) for w in varied], 1),
+            "patch": frozen(draws.pretrained(short, patch=patch), patch=patch), "patch untrained": frozen(None, patch=patch),
+            "patient": right(draws.cells(pictures.learn, per_class=few, steps=patience * draws.tuning))}
+
+
+def classes(draws: Draws, few: int, steps: int, shown: Sequence[str]) -> dict:
+    """Accuracies of frozen encoders [draws, 2], a column for each half of the classes, by what pretraining was `shown`."""
+    return {what: np.array([c["accuracy"] for c in draws.cells(seen.halves, what=what, per_class=few, steps=steps)])
+            for what in shown}
+
+
+def textures(run: Callable, source: str, seeds: Sequence[int]) -> dict:
+    """Textures planted in these pictures, made grey (see `studies.planted`).
+
+    Correct answers to planted.TESTS pictures [draws, (single-view, multi-view)]: "supervised", and "told", with 30 % of the
+    training pictures single-view; "scratch", the network of 200 kernels by descent; "untrained" and "frozen", a head on
+    kernels; "tuned". [draws]: "one view", the share of classes that learn one view from labels; of kernels pretrained with a
+    tenth of the patches hidden "captured", the share of textures, and "single", the share of captured kernels with one; "bare
+    captured", the share of textures after pretraining with half hidden on pictures without textures.
+    """
+    def cells(study, banks=None, **options):
+        asked = [dict(seed=s, source=source) | options for s in seeds]
+        if banks is not None:
+            asked = [c | {"kernels": bank["kernels"]} for c, bank in zip(asked, banks, strict=True)]
+        return run(study, asked)
+
+    def stack(found, name):
+        return np.stack([np.asarray(c[name]) for c in found])
+
+    half, tenth, bare = (cells(planted.masked, theta=t, **o) for t, o in ((0.5, {}), (0.9, {}), (0.5, {"bare": True})))
+    nets, tuned = cells(planted.supervised), cells(planted.downstream, half)
+    scratch, told = cells(planted.downstream, rates=(1.0, 100.0), steps=1500), cells(planted.supervised, mu_train=0.3)
+    alone = stack(nets, "learned").sum(2) == 1
+    return {"supervised": stack(nets, "correct"), "told": stack(told, "correct"), "scratch": stack(scratch, "fine"),
+            "untrained": stack(scratch, "head"), "frozen": stack(tuned, "head"), "tuned": stack(tuned, "fine"),
+            "one view": alone.mean(1), "captured": stack(tenth, "semantics")[:, -1], "single": stack(tenth, "single")[:, -1],
+            "bare captured": stack(bare, "semantics")[:, -1]}
