@@ -10,12 +10,11 @@ from . import pictures, planted, seen
 from .colour import Draws, right
 
 
-def axes(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int, patience: int) -> dict:
+def axes(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int) -> dict:
     """Test accuracies with `few` labels per class after `short` steps of pretraining.
 
     "head first" [draws]: fine-tuned. Of frozen encoders: "ratio" [draws, ratios], by the share of hidden patches; "patch"
-    [draws], patches of this side, and "patch untrained". Beside them "patient" [draws]: from scratch, with `patience` times
-    the steps with labels.
+    [draws], patches of this side, and "patch untrained".
     """
     def frozen(weights, **options):
         return right(draws.cells(pictures.frozen, weights, per_class=few, **options))
@@ -24,8 +23,7 @@ def axes(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int
     varied = [usual if r == 0.75 else draws.pretrained(short, ratio=r) for r in ratios]
     return {"head first": right(draws.cells(pictures.learn, usual, head_first=True, per_class=few, steps=draws.tuning)),
             "ratio": np.stack([frozen(w) for w in varied], 1),
-            "patch": frozen(draws.pretrained(short, patch=patch), patch=patch), "patch untrained": frozen(None, patch=patch),
-            "patient": right(draws.cells(pictures.learn, per_class=few, steps=patience * draws.tuning))}
+            "patch": frozen(draws.pretrained(short, patch=patch), patch=patch), "patch untrained": frozen(None, patch=patch)}
 
 
 def classes(draws: Draws, few: int, steps: int, shown: Sequence[str]) -> dict:
