@@ -81,7 +81,7 @@ def judged(seed: int, per_class: int, weights: np.ndarray | None = None, decoder
 def sweep(run: Callable, seeds: Sequence[int], ratios: Mapping[int, Sequence[float]], per_class: int, source: str = "digits",
           steps: int | None = None, most: int = 500) -> dict:
     """For each side of a unit and what `judged` returns, "<side> <what>" [draws, ratios]; "0 <what>" [draws, 1]: untrained,
-    by means. run: study, cells -> results. Units of one patch are cells of `pictures.pretrain`, which other pages share."""
+    by means. run: study, cells -> results. steps: of pretraining, by default those of the recipe."""
     common = dict(source=source, steps=steps)
     found = {0: run(judged, [dict(seed=s, per_class=per_class, source=source, most=most) for s in seeds])}
     for side, shares in ratios.items():
