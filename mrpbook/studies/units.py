@@ -29,8 +29,8 @@ def pretrain(seed: int, ratio: float, side: int, source: str = "digits", steps: 
 
 def likeness(shown: Tensor, truth: Tensor) -> tuple[float, float]:
     """Peak signal-to-noise ratio in decibels and structural similarity (Wang et al. 2004, windows of 7 x 7 pixels, as
-    scikit-image computes it), means over pictures [N, C, H, W] in [0, 1] of at least 7 x 7 pixels. Raises ImportError without
-    scikit-image."""
+    scikit-image computes it), means over pictures [N, C, H, W] in [0, 1] of at least 7 x 7 pixels; `shown` is cut to [0, 1].
+    Raises ImportError without scikit-image."""
     try:
         from skimage.metrics import peak_signal_noise_ratio, structural_similarity
     except ImportError as error:
@@ -43,7 +43,8 @@ def likeness(shown: Tensor, truth: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def reconstructed(model: MAE, x: Tensor, view: str) -> Tensor:
-    """The pictures [N, C, H, W] as the model shows them, each predicted patch with its true mean and contrast.
+    """The pictures [N, C, H, W] as the model shows them: predictions are multiplied by the true deviation of their patch and
+    added to its true mean (see `MAE.reconstruct`); patches that are not predicted are those of the picture.
 
     view: "whole": nothing is hidden, every patch is predicted; "hidden": HIDDEN of the single patches are, the same for every
     model.
