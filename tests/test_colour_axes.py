@@ -29,6 +29,16 @@ def test_each_axis_is_the_accuracy_of_its_network(draws):
     assert found["patch untrained"][0] == pictures.frozen(3, 5, patch=4)["correct"].mean()
 
 
+def test_each_fine_tuned_axis_is_the_accuracy_of_its_network(draws):
+    found = colour_axes.tuned(draws, 5, 10, [0.5], 4)
+    gentle = dict(steps=6, head_first=True)
+    w = pictures.pretrain(4, steps=10, ratio=0.5)["weights"]
+    assert found["ratio"].shape == (2, 1) and found["ratio"][1, 0] == pictures.learn(4, 5, w, **gentle)["correct"].mean()
+    w = pictures.pretrain(3, steps=10, patch=4)["weights"]
+    assert found["patch"][0] == pictures.learn(3, 5, w, patch=4, **gentle)["correct"].mean()
+    assert found["patch scratch"][0] == pictures.learn(3, 5, patch=4, steps=6)["correct"].mean()
+
+
 def test_a_frozen_encoder_is_tested_on_the_classes_that_it_was_shown_and_on_the_others(draws):
     found = colour_axes.classes(draws, 5, 30, ["first half", "second half", "nothing"])
     assert all(v.shape == (2, 2) and (v > 0.2).all() for v in found.values())

@@ -26,6 +26,19 @@ def axes(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int
             "patch": frozen(draws.pretrained(short, patch=patch), patch=patch), "patch untrained": frozen(None, patch=patch)}
 
 
+def tuned(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: int) -> dict:
+    """Test accuracies after fine-tuning with the head first, `few` labels per class, after `short` steps of pretraining:
+    "ratio" [draws, ratios], by the share of hidden patches; "patch" [draws], patches of this side, and "patch scratch", learned
+    from scratch with such patches."""
+    def learned(weights, **options):
+        return right(draws.cells(pictures.learn, weights, per_class=few, steps=draws.tuning, **options))
+
+    by_ratio = [learned(draws.pretrained(short, ratio=r), head_first=True) for r in ratios]
+    large = draws.pretrained(short, patch=patch)
+    return {"ratio": np.stack(by_ratio, 1), "patch": learned(large, head_first=True, patch=patch),
+            "patch scratch": learned(None, patch=patch)}
+
+
 def classes(draws: Draws, few: int, steps: int, shown: Sequence[str]) -> dict:
     """Accuracies of frozen encoders [draws, 2], a column for each half of the classes, by what pretraining was `shown`."""
     return {what: np.array([c["accuracy"] for c in draws.cells(seen.halves, what=what, per_class=few, steps=steps)])
