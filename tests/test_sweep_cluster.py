@@ -46,14 +46,22 @@ def wait(condition, seconds=60):
         time.sleep(0.02)
 
 
+def read_json(file):
+    """What a file holds, or None while it is not there or half written."""
+    try:
+        return json.loads(file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
 class Cluster:
     """A scheduler and workers on this machine, at free ports."""
 
     def __init__(self, folder):
         self.folder, self.processes = folder, []
         self.start("dask_scheduler", "--port", "0", "--idle-timeout", "120 s", "--scheduler-file", "scheduler.json")
-        wait((folder / "scheduler.json").exists)
-        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        wait(lambda: read_json(folder / "scheduler.json"))
+        self.address = read_json(folder / "scheduler.json")["address"]
 
     def start(self, what, *options):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]), "OMP_NUM_THREADS": "1"}
