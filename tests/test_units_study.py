@@ -46,6 +46,11 @@ def test_the_table_holds_what_each_network_was_judged(tmp_path):
     assert units.judged(4, 5, most=40)["accuracy"] == pictures.frozen(4, 5)["correct"].mean() == found["0 accuracy"][1, 0]
 
 
+def test_another_view_is_named():
+    with pytest.raises(ValueError, match="view = 'half'"):
+        units.reconstructed(units.Means(pictures.encoder(0)), pictures.tensors()[1][:4], "half")
+
+
 def test_longer_training_shows_hidden_patches_better():
     model = [units.pretrain(3, 0.75, 1, steps=n) for n in (5, 300)]
     short, long = (units.judged(3, 5, m["weights"], m["decoder"], most=100) for m in model)

@@ -9,6 +9,7 @@ from ..images.mae import MAE
 from ..images.patches import random_masks
 from ..images.training import Plan, train
 from ..images.units import UnitBatches, squares
+from ..validation import check_choice
 from . import pictures
 
 AFTER = 10**6  # a step that no run reaches: its masks are new
@@ -47,8 +48,9 @@ def reconstructed(model: MAE, x: Tensor, view: str) -> Tensor:
     added to its true mean (see `MAE.reconstruct`); patches that are not predicted are those of the picture.
 
     view: "whole": nothing is hidden, every patch is predicted; "hidden": HIDDEN of the single patches are, the same for every
-    model.
+    model. Raises ValueError for another view.
     """
+    check_choice("view", view, VIEWS)
     P = model.encoder.cells
     everything = torch.arange(P).expand(len(x), P)
     seen, asked = (everything, everything) if view == "whole" else random_masks(len(x), P, HIDDEN, 0, AFTER)
@@ -83,11 +85,10 @@ def sweep(run: Callable, seeds: Sequence[int], ratios: Mapping[int, Sequence[flo
           steps: int | None = None, most: int = 500) -> dict:
     """For each side of a unit and what `judged` returns, "<side> <what>" [draws, ratios]; "0 <what>" [draws, 1]: untrained,
     by means. run: study, cells -> results. steps: of pretraining, by default those of the recipe."""
-    common = dict(source=source, steps=steps)
     found = {0: run(judged, [dict(seed=s, per_class=per_class, source=source, most=most) for s in seeds])}
     for side, shares in ratios.items():
-        asked = [dict(seed=s, ratio=r) | common for s in seeds for r in shares]
-        nets = run(pictures.pretrain, asked) if side == 1 else run(pretrain, [c | {"side": side} for c in asked])
+        asked = [dict(seed=s, ratio=r, side=side, source=source, steps=steps) for s in seeds for r in shares]
+        nets = run(pretrain, asked)
         found[side] = run(judged, [dict(seed=c["seed"], per_class=per_class, source=source, most=most, weights=net["weights"],
                                         decoder=net["decoder"]) for c, net in zip(asked, nets, strict=True)])
     return {f"{side} {what}": np.array([c[what] for c in cells]).reshape(len(seeds), -1)
