@@ -39,6 +39,12 @@ def test_each_fine_tuned_axis_is_the_accuracy_of_its_network(draws):
     assert found["patch scratch"][0] == pictures.learn(3, 5, patch=4, steps=6)["correct"].mean()
 
 
+def test_patient_networks_have_so_many_times_the_steps(draws):
+    found = colour_axes.patient(draws, [5, 20], 3)["from scratch"]
+    assert found.shape == (2, 2) and found[1, 0] == pictures.learn(4, 5, steps=18)["correct"].mean()
+    assert found[0, 1] == pictures.learn(3, 20, steps=18)["correct"].mean()
+
+
 def test_a_frozen_encoder_is_tested_on_the_classes_that_it_was_shown_and_on_the_others(draws):
     found = colour_axes.classes(draws, 5, 30, ["first half", "second half", "nothing"])
     assert all(v.shape == (2, 2) and (v > 0.2).all() for v in found.values())

@@ -5,6 +5,7 @@ import torch
 
 import mrpbook as mb
 from mrpbook.images import subspaces as own
+from mrpbook.studies import pictures
 from mrpbook.studies import subspaces as studies
 
 
@@ -197,3 +198,31 @@ def test_views_are_no_distance_apart_if_features_know_only_the_class_and_one_if_
     alike, apart = (torch.eye(20)[g] + noise for g in (y, 2 * y + strong))
     assert studies.apart(alike, y, strong) < 0.15
     assert studies.apart(apart, y, strong) == pytest.approx(1, abs=0.1)
+
+
+def test_doubts_tell_hard_pictures_and_far_ones_from_chance():
+    n = 4000
+    moves, gains, wrong = normal(n).abs(), torch.rand(n, generator=torch.Generator().manual_seed(1)), torch.arange(n) % 3 == 0
+    lot = normal(n, seed=2)
+    found = studies.doubts([moves.square(), wrong + 0.0, lot], [wrong] * 3, [gains, -1.0 * wrong, gains], [moves] * 3)
+    assert found["moved"][0] == pytest.approx(1) and abs(found["moved"][2]) < 0.05
+    assert found["hard"][1] == found["dark"][1] == 1
+    assert found["hard"][0] == pytest.approx(0.5, abs=0.03) and found["dark"][0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_some_pictures_are_a_lot_with_their_labels_and_all_of_them_without_a_number():
+    (x, test), (train_part, _) = pictures.tensors(), pictures.data()
+    some, labels, less, truth = studies.some_pictures("digits", 100)
+    assert (len(some), len(labels), len(less), len(truth)) == (100, 100, 50, 50)
+    for i in (0, 57):
+        at = (x == some[i]).flatten(1).all(1).nonzero()[0]
+        assert labels[i] == train_part.labels[at]
+    everything = studies.some_pictures("digits", None)
+    assert torch.equal(everything[0], x) and torch.equal(everything[2], test)
+
+
+def test_doubt_is_reported_with_tau_alone_and_changes_nothing_that_is_read_of_the_untrained():
+    plain = studies.digits(3, "untrained", steps=0)
+    with_tau = studies.digits(3, "untrained", steps=0, tau=0.1)
+    assert "hard" not in plain and len(with_tau["hard"]) == 3
+    assert plain["accuracy"] == with_tau["accuracy"] and plain["inside"] == with_tau["inside"]

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from mrpbook import sweep
-from mrpbook.cells import read
 
 HERE = Path(__file__).parent
 CELLS, GATE = 16, 8

@@ -39,6 +39,12 @@ def tuned(draws: Draws, few: int, short: int, ratios: Sequence[float], patch: in
             "patch scratch": learned(None, patch=patch)}
 
 
+def patient(draws: Draws, sizes: Sequence[int], times: int) -> dict:
+    """Test accuracies of networks "from scratch" with `times` as many steps [draws, sizes], by labels per class."""
+    steps = times * draws.tuning
+    return {"from scratch": np.stack([right(draws.cells(pictures.learn, per_class=n, steps=steps)) for n in sizes], 1)}
+
+
 def classes(draws: Draws, few: int, steps: int, shown: Sequence[str]) -> dict:
     """Accuracies of frozen encoders [draws, 2], a column for each half of the classes, by what pretraining was `shown`."""
     return {what: np.array([c["accuracy"] for c in draws.cells(seen.halves, what=what, per_class=few, steps=steps)])

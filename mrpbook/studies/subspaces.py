@@ -1,11 +1,13 @@
 """One draw of learning invariances: latents with known styles, digits, and the two views of a class."""
 import numpy as np
 import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
 from ..data import MultiView
-from ..images.subspaces import Encoder, Masks, Weights, best_masks, fitted, linear_r2, moved, overlap, shares, train
+from ..images.subspaces import Encoder, Masks, Weights, best_masks, distance, fitted, linear_r2, moved, overlap, shares, train
 from ..network import initial_kernels, responses
 from ..rng import generator
 from ..validation import check_choice
@@ -112,12 +114,15 @@ PLACES = ((0, 2), (2, 3), (3, 4))  # of shift, angle, gain in `placed`
 
 
 def digits(seed: int, kind: str = "masks", steps: int = 300, d: int = 32, size: int = 256, source: str = "digits",
-           **weights) -> dict:
+           most: int | None = None, **weights) -> dict:
     """Pictures shown at random place, angle and brightness; augmentation k draws one of the three anew. For the test part, seen
     so: `accuracy` of least squares on the class, and `styles` [3], R^2 of shift, angle and gain, from all features (fitted on
     the training part); `inside` [3, 4], both from the features that mask k opens; `raw` [4], both from pixels;
-    `masks` [3, d]; `share` [3, d], as in `synthetic`; `overlap` [3, 3] of the masks."""
-    (x, test), (train_part, test_part) = pictures.tensors(source), pictures.data(source)
+    `masks` [3, d]; `share` [3, d], as in `synthetic`; `overlap` [3, 3] of the masks. With tau also what `doubts` returns.
+
+    most: of the training pictures, and half as many of the test pictures, are used (by lot, the same for all seeds).
+    """
+    x, labels, test, truth = some_pictures(source, most)
     together, fixed = plan(kind, len(PLACES), d, seed)
     weights, masks = Weights(**weights), Masks(len(together), d, seed, fixed=fixed)
     net = Encoder((x[0].numel(), 128, 128, d), len(together), seed)
@@ -128,21 +133,50 @@ def digits(seed: int, kind: str = "masks", steps: int = 300, d: int = 32, size: 
         return shown(some, how), [shown(some, redrawn(how, new, [PLACES[k] for k in ks])) for ks in together]
 
     train(net, masks, pair, weights, 0 if kind == "untrained" else steps)
-    every, labels = torch.cat([x, x, test]), torch.cat([train_part.labels] * 2 + [test_part.labels])
+    every, labels, first = torch.cat([x, x, test]), torch.cat([labels, labels, truth]), 2 * len(x)
     how, new = (placed(len(every), seed, purpose) for purpose in ("tests", "tests anew"))
     with torch.no_grad():
         rows = shown(every, how)
         changed = [shown(every, redrawn(how, new, [place])) for place in PLACES]
         h, m, others = net(rows), masks().expand(len(PLACES), -1), [net(c) for c in changed]
+    onehot = functional.one_hot(labels).float()
 
     def read(features):
-        first, onehot = 2 * len(x), functional.one_hot(labels).float()
         right = (fitted(features, onehot, first).argmax(1) == labels[first:]).float().mean()
         return [float(right), *(linear_r2(features, how[:, a:b], first) for a, b in PLACES)]
 
     accuracy, *styles = read(h)
-    return {"accuracy": accuracy, "styles": styles, "inside": [read(h[:, row > 0.5]) for row in m], "raw": read(rows),
-            "masks": m, "share": shares(h, others), "overlap": overlap(m)}
+    found = {"accuracy": accuracy, "styles": styles, "inside": [read(h[:, row > 0.5]) for row in m], "raw": read(rows),
+             "masks": m, "share": shares(h, others), "overlap": overlap(m)}
+    if weights.tau is None:
+        return found
+    gains = [how[first:, 3], how[first:, 3], new[first:, 3]]
+    with torch.no_grad():
+        told = [net.uncertain(c[first:])[:, k] for k, c in enumerate(changed)]
+    said = [fitted(torch.cat([h[:first], o[first:]]), onehot, first).argmax(1) for o in others]
+    moves = [distance(row * h[first:], row * o[first:]) for row, o in zip(m, others, strict=True)]
+    return found | doubts(told, [s != labels[first:] for s in said], gains, moves)
+
+
+def some_pictures(source: str, most: int | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training pictures, their labels, test pictures, theirs; of the former `most`, of the latter half as many, or all."""
+    parts = []
+    for x, part, n in zip(pictures.tensors(source), pictures.data(source), (most, most and most // 2), strict=True):
+        lot = torch.from_numpy(generator(0, "subspaces: which pictures").permutation(len(x))[:n]) if n else slice(None)
+        parts += [x[lot], part.labels[lot]]
+    return tuple(parts)
+
+
+def doubts(told: list[Tensor], wrong: list[Tensor], gains: list[Tensor], moves: list[Tensor]) -> dict:
+    """Does doubt follow difficulty? Of each augmentation's changed pictures, [n] each, with the doubt `told` of them:
+
+    `hard` [K], the probability that a picture whose class is read wrongly has more doubt than one that is read rightly (the
+    area under the curve, 0.5 by chance); `dark` [K], the same of -`gains`, how dark it is shown, in the place of doubt;
+    `moved` [K], the rank correlation of doubt with what it stands for in the loss, the distance `moves` of the pair.
+    """
+    return {"hard": [roc_auc_score(w, t) for w, t in zip(wrong, told, strict=True)],
+            "dark": [roc_auc_score(w, -g) for w, g in zip(wrong, gains, strict=True)],
+            "moved": [spearmanr(s, t).statistic for s, t in zip(moves, told, strict=True)]}
 
 
 def pooled(S, keep: Tensor, seed: int, step: int = 0, noise: float = 0.02) -> Tensor:
