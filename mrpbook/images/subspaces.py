@@ -172,8 +172,13 @@ def fitted(h: Float[Tensor, "N a"], y: Float[Tensor, "N b"], first: int) -> Floa
 
 def linear_r2(h: Float[Tensor, "N a"], y: Float[Tensor, "N b"], first: int) -> float:
     """R^2 of y from h by `fitted`, on the rows after the first; mean over y's numbers. About 0 for h without columns."""
-    left = (fitted(h, y, first) - y[first:]).square().mean(0)
-    return float((1 - left / y[first:].double().var(0, correction=0)).mean())
+    return explained(fitted(h, y, first), y[first:])
+
+
+def explained(found: Float64[Tensor, "n b"], y: Float[Tensor, "n b"]) -> float:
+    """R^2 of y from these values for it, mean over its numbers."""
+    left = (found - y).square().mean(0)
+    return float((1 - left / y.double().var(0, correction=0)).mean())
 
 
 def moved(pictures: Float[Tensor, "N C H W"], shift: Float[Tensor, "N 2"], angle: Float[Tensor, "N"], gain: Float[Tensor, "N"]

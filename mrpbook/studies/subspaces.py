@@ -7,7 +7,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data import MultiView
-from ..images.subspaces import Encoder, Masks, Weights, best_masks, distance, fitted, linear_r2, moved, overlap, shares, train
+from ..images.subspaces import (
+    Encoder,
+    Masks,
+    Weights,
+    best_masks,
+    distance,
+    explained,
+    fitted,
+    linear_r2,
+    moved,
+    overlap,
+    shares,
+    train,
+)
 from ..network import initial_kernels, responses
 from ..rng import generator
 from ..validation import check_choice
@@ -141,9 +154,10 @@ def digits(seed: int, kind: str = "masks", steps: int = 300, d: int = 32, size: 
         h, m, others = net(rows), masks().expand(len(PLACES), -1), [net(c) for c in changed]
     onehot = functional.one_hot(labels).float()
 
-    def read(features):
-        right = (fitted(features, onehot, first).argmax(1) == labels[first:]).float().mean()
-        return [float(right), *(linear_r2(features, how[:, a:b], first) for a, b in PLACES)]
+    def read(features):  # all at once: with thousands of pixels the normal equations are what takes time
+        what, where = fitted(features, torch.cat([onehot, how], 1), first).tensor_split([onehot.shape[1]], 1)
+        right = (what.argmax(1) == labels[first:]).float().mean()
+        return [float(right), *(explained(where[:, a:b], how[first:, a:b]) for a, b in PLACES)]
 
     accuracy, *styles = read(h)
     found = {"accuracy": accuracy, "styles": styles, "inside": [read(h[:, row > 0.5]) for row in m], "raw": read(rows),
