@@ -3,9 +3,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from mrpbook import sweep
-from mrpbook.studies import colour, colour_axes, pictures, planted, seen, transfer
+from mrpbook.studies import agreement, colour, colour_axes, pictures, planted, plenty, seen, transfer
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,31 @@ def test_patient_networks_have_so_many_times_the_steps(draws):
     found = colour_axes.patient(draws, [5, 20], 3)["from scratch"]
     assert found.shape == (2, 2) and found[1, 0] == pictures.learn(4, 5, steps=18)["correct"].mean()
     assert found[0, 1] == pictures.learn(3, 20, steps=18)["correct"].mean()
+
+
+def test_with_all_labels_each_accuracy_is_that_of_its_network(draws):
+    found = colour_axes.all_labels(draws, 100, 2)
+    assert {v.shape for v in found.values()} == {(2,)}
+    assert found["from scratch"][0] == pictures.learn(3, 100, steps=6)["correct"].mean()
+    assert found["longer"][1] == pictures.learn(4, 100, steps=12)["correct"].mean()
+    truth = pictures.data()[1].labels.numpy()
+    for name, start in (("", draws.weights[1]), (" untrained", None)):
+        answers = agreement.frozen(4, 4, 100, start)["probabilities"].argmax(1)
+        assert found[f"frozen{name}"][1] == (answers == truth).mean()
+
+
+def test_networks_with_the_head_first_start_from_the_frozen_answers(draws, monkeypatch):
+    monkeypatch.setattr(plenty.probes, "finetune", lambda start, batches, classes, plan, head: still(start, classes, head))
+    cell = plenty.head_first(4, 20, "digits", 6, draws.weights[1])
+    assert np.array_equal(cell["correct"], cell["frozen"]) and 0.3 < cell["frozen"].mean() < 1
+
+
+def still(start, classes, head):
+    net = plenty.probes.Classifier(start, classes)
+    with torch.no_grad():
+        net.head.weight.copy_(head.matrix)
+        net.head.bias.copy_(head.bias)
+    return net, None
 
 
 def test_a_frozen_encoder_is_tested_on_the_classes_that_it_was_shown_and_on_the_others(draws):

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from ..images import agreement, probes, sources
 from ..images.batches import Batches
@@ -26,10 +27,10 @@ def member(seed: int, draw: int, per_class: int, weights: np.ndarray | None = No
     r, tests, encoder = pictures.recipe(source), pictures.tensors(source)[1], _encoder(seed, weights, source)
     some = sources.labelled(pictures.data(source)[0], per_class, draw)
     batches = Batches(some.tensor(), min(size, len(some)), seed, labels=some.labels, crop=r.crop, flip=r.flip)
-    plan, head = Plan(tuning, RATE), None
+    plan, start = Plan(tuning, RATE), None
     if head_first:
-        plan, head = Plan(tuning, r.gentle_lr), _head(encoder, some)
-    net, losses = probes.finetune(encoder, batches, len(some.names), plan, head)
+        plan, start = Plan(tuning, r.gentle_lr), head(encoder, some)
+    net, losses = probes.finetune(encoder, batches, len(some.names), plan, start)
     found = probes.features(net.encoder, tests)
     with torch.no_grad():
         sure = net.head(found).softmax(1)
@@ -39,7 +40,7 @@ def member(seed: int, draw: int, per_class: int, weights: np.ndarray | None = No
 def frozen(seed: int, draw: int, per_class: int, weights: np.ndarray | None = None, source: str = "digits") -> dict:
     """The same with a frozen encoder, None: untrained, and logistic regression on its features."""
     encoder = _encoder(seed, weights, source)
-    fit = _head(encoder, sources.labelled(pictures.data(source)[0], per_class, draw))
+    fit = head(encoder, sources.labelled(pictures.data(source)[0], per_class, draw))
     found = probes.features(encoder, pictures.tensors(source)[1])
     sure = (found.double() @ fit.matrix.T + fit.bias).softmax(1)
     return {"features": found.numpy(), "probabilities": sure.numpy()}
@@ -50,8 +51,9 @@ def _encoder(seed, weights, source):
     return encoder if weights is None else pictures.loaded(encoder, weights)
 
 
-def _head(encoder, some):
-    """As `probes.logistic`, but one penalty, set on pilots: the search for it takes longer than fine-tuning does."""
+def head(encoder: nn.Module, some: sources.Images) -> probes.Probe:
+    """As `probes.logistic`, but one penalty, set on pilots: the search for it takes longer than fine-tuning does. The probe's
+    predictions and accuracy are those of the labelled pictures themselves."""
     x, labels = probes.features(encoder, some.tensor()).double().numpy(), some.labels.numpy()
     scaler = StandardScaler().fit(x)
     fit = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x), labels)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import pictures, planted, seen
+from . import pictures, planted, plenty, seen
 from .colour import Draws, right
 
 
@@ -43,6 +43,20 @@ def patient(draws: Draws, sizes: Sequence[int], times: int) -> dict:
     """Test accuracies of networks "from scratch" with `times` as many steps [draws, sizes], by labels per class."""
     steps = times * draws.tuning
     return {"from scratch": np.stack([right(draws.cells(pictures.learn, per_class=n, steps=steps)) for n in sizes], 1)}
+
+
+def all_labels(draws: Draws, per_class: int, times: int) -> dict:
+    """Test accuracies [draws] with all labels of each class: "from scratch", and "longer", with `times` the steps; "MRP, head
+    first" and "untrained, head first", and of these encoders while they were "frozen" and "frozen untrained"."""
+    def gentle(weights):  # accuracies after fine-tuning, and before
+        cells = draws.cells(plenty.head_first, weights, per_class=per_class, steps=draws.tuning)
+        return right(cells), np.array([c["frozen"].mean() for c in cells])
+
+    tuned, frozen = gentle(draws.weights)
+    start, untrained = gentle(None)
+    scratch, longer = (right(draws.cells(pictures.learn, per_class=per_class, steps=n * draws.tuning)) for n in (1, times))
+    return {"from scratch": scratch, "longer": longer, "MRP, head first": tuned, "untrained, head first": start,
+            "frozen": frozen, "frozen untrained": untrained}
 
 
 def classes(draws: Draws, few: int, steps: int, shown: Sequence[str]) -> dict:
