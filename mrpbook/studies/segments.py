@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..images import randsac, speed
@@ -15,6 +15,7 @@ from ..images.mae import MAE
 from ..images.patches import chosen, grid, hidden_count
 from ..images.segments import Layout, RankedBatches
 from ..images.training import Plan, train
+from ..images.vit import ViT
 from ..rng import generator
 from ..validation import check_choice
 from . import pictures
@@ -50,16 +51,25 @@ def objective(seed: int, kind: str, source: str = "digits", patch: int | None = 
 
     "MAE" has the decoder of chapter 8, one block; all others have one of `depth` layers and of the same width.
     """
+    return around(pictures.encoder(seed, source, patch), kind, pictures.recipe(source), seed, skip, depth)
+
+
+def around(encoder: ViT, kind: str, r: pictures.Recipe, seed: int, skip: bool = True, depth: int = 2) -> nn.Module:
+    """`objective` for a given encoder."""
     check_choice("kind", kind, KINDS)
-    r, encoder = pictures.recipe(source), pictures.encoder(seed, source, patch)
     options = dict(normalise=encoder.embed.in_features > 1, decoder_width=r.decoder, decoder_heads=r.heads, seed=seed)
     return MAE(encoder, **options) if kind == "MAE" else randsac.RandSAC(encoder, skip=skip, decoder_depth=depth, **options)
 
 
 def batches(seed: int, kind: str, source: str = "digits", patch: int | None = None, **numbers) -> Batches:
     """What `pretrain` learns from: pictures with ranks, or with masks for "MAE". numbers: of `layout`."""
-    r, x = pictures.recipe(source), pictures.tensors(source)[0]
-    rows, columns = grid(tuple(x.shape[1:]), patch or r.patch)
+    r = pictures.recipe(source)
+    return shown(pictures.tensors(source)[0], kind, r, seed, patch or r.patch, **numbers)
+
+
+def shown(x: Tensor, kind: str, r: pictures.Recipe, seed: int, patch: int, **numbers) -> Batches:
+    """`batches` of given pictures [N, C, H, W]."""
+    rows, columns = grid(tuple(x.shape[1:]), patch)
     given, common = layout(kind, rows, columns, **numbers), dict(crop=r.crop, flip=r.flip)
     if given is None:
         return Batches(x, r.size, seed, masks=(rows * columns, RATIO), **common)
@@ -103,9 +113,14 @@ def cost(kind: str, source: str = "digits", patch: int | None = None, depth: int
 
     Both leave out norms, softmax and activations. Sizes of blobs differ, so theirs differ from step to step.
     """
-    model, given = objective(0, kind, source, patch, depth=depth), batches(0, kind, source, patch, side=side, count=count)
-    entered, work = [], []
-    blocks = [*model.encoder.blocks, *(model.decoder.blocks if kind == "MAE" else [x.block for x in model.decoder.layers])]
+    model = objective(0, kind, source, patch, depth=depth)
+    return price(model, batches(0, kind, source, patch, side=side, count=count), steps)
+
+
+def price(model: nn.Module, given: Batches, steps: Sequence[int] = (0, 1)) -> dict:
+    """`cost` of a given objective on given batches."""
+    entered, work, layers = [], [], list(getattr(model.decoder, "layers", []))
+    blocks = [*model.encoder.blocks, *([x.block for x in layers] or model.decoder.blocks)]
     hooks = [block.norm1.register_forward_pre_hook(lambda _, x: entered.append(x[0].shape[1])) for block in blocks]
     for step in steps:
         work.append(1e3 * speed.work(model, given(step)) / given.size)
