@@ -170,16 +170,20 @@ def dots(groups, series, *, xlabel, message, uncertainty, alt, roles=None, refer
     return picture(draw, message, uncertainty, alt)
 
 
-def heatmaps(panels, *, rows, columns, message, uncertainty, alt, scale, order=None, classes=None) -> Figure:
+def heatmaps(panels, *, rows, columns, message, uncertainty, alt, scale, order=None, classes=None, names=None) -> Figure:
     """Matrices on one colour scale, such as kernels x semantics. panels: {title: [r, c]}, finite.
 
     rows, columns: axis labels; scale: what a colour means; order: [r], or {title: [r]}; classes: [c], lines
-    where it changes. uncertainty: a sentence, or why there is none. Negative entries: a scale with two ends.
+    where it changes. names: {title: (of its rows, of its columns)} in place of their numbers, for panels without an order.
+    uncertainty: a sentence, or why there is none. Negative entries: a scale with two ends.
     """
     data = {title: np.asarray(matrix, dtype=float) for title, matrix in panels.items()}
     for title, matrix in data.items():
         if matrix.ndim != 2 or not np.isfinite(matrix).all():
             raise ValueError(f"panels[{title!r}] has shape {matrix.shape}; needed: a finite matrix")
+    for title, named in (names or {}).items():
+        if order is not None or tuple(map(len, named)) != data[title].shape:
+            raise ValueError(f"names[{title!r}] = {named!r}: expected one per row and column {data[title].shape}, no order")
     top = max(np.abs(matrix).max() for matrix in data.values())
     low, colours = 0, STRENGTH
     if min(matrix.min() for matrix in data.values()) < -0.1 * top:
@@ -192,6 +196,9 @@ def heatmaps(panels, *, rows, columns, message, uncertainty, alt, scale, order=N
             by = slice(None) if order is None else np.asarray(_of(order, title))
             image = grid(ax, data[title][by], edges, cmap=colours, vmin=low, vmax=top)
             ax.set(xlabel=columns)
+            if names and title in names:
+                for axis, labels in zip((ax.yaxis, ax.xaxis), names[title], strict=True):
+                    axis.set_ticks(range(len(labels)), labels)
         place = {"ax": list(axes.values()), "location": "bottom", "shrink": 0.5, "aspect": 30}
         bar = canvas.colorbar(image, label=scale, **place)
         bar.outline.set_visible(False)

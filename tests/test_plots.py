@@ -68,6 +68,15 @@ def test_the_same_data_give_the_same_bytes_with_alt_text_for_page_and_phone(name
         assert "<dc:date>" not in svg
 
 
+def test_rows_and_columns_of_a_heat_map_can_have_names():
+    named = {"MRP": (list("abcd"), ["w", "x", "y", "z"])}
+    assert drawn("heatmaps", names=named).wide != drawn("heatmaps").wide
+    with pytest.raises(ValueError, match=r"names\['MRP'\]"):
+        drawn("heatmaps", names={"MRP": (["a"], ["b"])})
+    with pytest.raises(ValueError, match="no order"):
+        drawn("heatmaps", names=named, order=[3, 2, 1, 0])
+
+
 def test_other_data_give_another_picture():
     (x, series), options = CASES["curves"]
     assert drawn("curves").wide != plots.curves(x**2, series, **options, **TEXTS).wide
