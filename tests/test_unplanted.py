@@ -39,22 +39,31 @@ def test_pretrained_kernels_are_those_of_the_normalised_teacher(banks):
 
 def test_the_controls_have_the_lengths_of_the_pretrained_kernels(banks):
     lengths = banks["MRP"].norm(dim=1)
-    for name in ("random directions", "patches"):
+    for name in ("lengthened", "patches", "MRP, turned"):
         assert torch.allclose(banks[name].norm(dim=1), lengths, rtol=1e-5)
-    same = torch.nn.functional.cosine_similarity(banks["random directions"], banks["untrained"])
+    same = torch.nn.functional.cosine_similarity(banks["lengthened"], banks["untrained"])
     assert torch.allclose(same, torch.ones(30), atol=1e-5)
-    seen = unplanted.view(pictures.tensors()[0]).flatten(0, 1)
-    unit = [x / x.norm(dim=1, keepdim=True).clamp_min(1e-12) for x in (banks["patches"], seen)]
-    assert float((unit[0] @ unit[1].T).amax(1).min()) > 1 - 1e-5
+    turned, w = banks["MRP, turned"], banks["MRP"]
+    assert torch.allclose(turned @ turned.T, w @ w.T, atol=1e-3) and not torch.allclose(turned, w, atol=0.1)
+
+
+def test_patches_as_kernels_are_training_patches_with_ink(banks):
+    x = pictures.tensors()[0]
+    ink = to_patches(x, 4).flatten(0, 1).sum(1) > 0
+    unit = [v / v.norm(dim=1, keepdim=True) for v in (banks["patches"], unplanted.view(x).flatten(0, 1))]
+    match = unit[0] @ unit[1].T
+    assert not ink.all() and float(match[:, ink].amax(1).min()) > 1 - 1e-5 > float(match[:, ~ink].max())
 
 
 def test_a_cell_counts_what_its_kernels_get_right(banks):
     found = unplanted.cell(3, [2, 5], **SMALL)
-    assert found["head"].shape == (5, 2) and found["adam"].shape == found["descent"].shape == (3, 2)
+    assert found["head"].shape == (6, 2) and found["pixels"].shape == (2, 2)
+    assert found["adam"].shape == found["descent"].shape == (3, 2)
     _, x, y, tests, truth = pictures.labelled(3, 5, "digits")
     c = fit_head(banks["MRP"], unplanted.view(x), y, 10, SmoothedReLU())
     right = (c.scores(unplanted.view(tests)).argmax(1) == truth).double().mean()
-    assert found["head"][1, 1] == pytest.approx(float(right), abs=2 / len(truth))  # a tie is no right answer
+    ours = found["head"][unplanted.KERNELS.index("MRP"), 1]
+    assert ours == pytest.approx(float(right), abs=2 / len(truth))  # a tie is no right answer
     again = unplanted.cell(3, [2, 5], **SMALL)
     assert all(np.array_equal(found[name], again[name]) for name in found)
 
@@ -69,3 +78,15 @@ def test_patches_of_a_picture_are_those_of_the_picture():
     x = pictures.tensors()[0][:3]
     whiten, scale = unplanted.whitened()
     assert torch.allclose(unplanted.view(x), scale * (to_patches(x, 4) - whiten.mean) @ whiten.matrix)
+
+
+def test_an_answer_is_shared_by_as_many_patches_as_give_it():
+    one, all_four = torch.zeros(5, 4, 2), torch.ones(5, 4, 2)
+    one[:, 1] = 2.0
+    assert unplanted.shared(one) == 1 and unplanted.shared(all_four) == 4
+
+
+def test_pretraining_raises_the_share_only_where_patches_belong_together():
+    found = unplanted.cell(3, [2], K=60, time=200)
+    share = dict(zip(unplanted.KERNELS, found["shared"], strict=True))
+    assert share["MRP"] > share["lengthened"] + 0.1 > share["MRP, dealt anew"]
