@@ -217,30 +217,34 @@ STOPPED = """
     from mrpbook import sweep
     from test_sweep import slow
 
-    sweep.run(slow, [dict(x=x, log={log!r}, die={die!r}) for x in range(20)], store={store!r}, jobs=2)
+    sweep.run(slow, [dict(x=x, log={log!r}, die={die!r}, gate={gate!r}) for x in range(20)], store={store!r}, jobs=2)
 """
 
 
-def slow(x, log, die=""):
-    """Takes a while; the cell 8 ends its process unless the file `die` is there."""
+def slow(x, log, die="", gate=""):
+    """Takes a while; cell 8 ends its process unless the file `die` is there, it and those after it wait for the file `gate`."""
     with open(log, "a") as file:
         file.write(f"{x}\n")
     if die and x == 8 and not Path(die).exists():
         Path(die).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.2)
+    while gate and x >= 8 and not Path(gate).exists():
+        time.sleep(0.02)
     return {"square": x**2}
 
 
-def start(place, die=""):
-    script = textwrap.dedent(STOPPED).format(tests=str(Path(__file__).parent), log=place[1], store=str(place[0]), die=die)
+def start(place, **files):
+    names = {"die": "", "gate": ""} | files
+    script = textwrap.dedent(STOPPED).format(tests=str(Path(__file__).parent), log=place[1], store=str(place[0]), **names)
     return subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)},
                             stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def finish(place, kept, die=""):
+def finish(place, kept, **files):
     """Continue a sweep that was stopped with the cells `kept` on disk, and check that nothing was lost or done twice."""
-    found = sweep.run(slow, [dict(x=x, log=place[1], die=die) for x in range(20)], store=place[0], jobs=1)
+    same = dict(log=place[1]) | {"die": "", "gate": ""} | files
+    found = sweep.run(slow, [dict(x=x) | same for x in range(20)], store=place[0], jobs=1)
     assert sweep.stack(found, "square").tolist() == [x**2 for x in range(20)]
     times = Counter(computed(place[1]))
     assert [x for x in kept if times[x] != 1] == []
@@ -252,8 +256,9 @@ def kept_in(store):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_a_sweep_that_is_stopped_continues_where_it_was(place, sent):
-    process = start(place)
+def test_a_sweep_that_is_stopped_continues_where_it_was(place, tmp_path, sent):
+    gate = tmp_path / "gate"  # closed until the sweep is stopped: on a slow machine, too, it cannot end before
+    process = start(place, gate=str(gate))
     deadline = time.time() + 60
     while len(list(place[0].rglob("*.npz"))) < 4:
         assert time.time() < deadline and process.poll() is None
@@ -262,18 +267,19 @@ def test_a_sweep_that_is_stopped_continues_where_it_was(place, sent):
         os.killpg(process.pid, sent)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.5)
+    gate.touch()
     error = process.communicate(timeout=30)[1]
     assert process.returncode != 0 and (sent == signal.SIGKILL or "KeyboardInterrupt" in error)
     kept = kept_in(place[0])
     assert 4 <= len(kept) < 20
-    finish(place, kept)
+    finish(place, kept, gate=str(gate))
 
 
 def test_a_sweep_that_loses_a_process_continues_where_it_was(place, tmp_path):
     die = str(tmp_path / "died")
-    process = start(place, die)
+    process = start(place, die=die)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1 and "TerminatedWorkerError" in error
     kept = kept_in(place[0])
     assert kept and 8 not in kept
-    finish(place, kept, die)
+    finish(place, kept, die=die)
